@@ -1,0 +1,262 @@
+package action
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DeskOptions configure a [Desk]. The zero value works.
+type DeskOptions struct {
+	Port    int           // of the loopback listener; 0: any free one
+	Timeout time.Duration // how long an action waits for its person; 0: 10 minutes
+	// Open shows url to the person in a browser. It returns an error when it could not. nil: nobody opens anything.
+	Open func(ctx context.Context, url string) error
+	// Own is told the listener's address and returns what to call when it is closed. nil: nobody.
+	Own    func(netip.AddrPort) (release func())
+	Logger *slog.Logger // nil: silent
+}
+
+// Desk shows pages on a loopback listener and takes the answers. The listener is there only
+// while an action waits.
+type Desk struct {
+	opts DeskOptions
+
+	mu      sync.Mutex // guards what follows
+	srv     *listener
+	pending map[string]*pending // by id
+	states  map[string]waiting  // by OAuth state
+	recent  []*pending          // ended ones, so that a reload of their page is explained
+}
+
+// Form is an action's page.
+type Form struct {
+	Prompt Prompt // URL, Opened and ExpiresAt are filled in by the desk
+	Target string // the URL that Continue will lead to, as far as known; browsers must be told beforehand when it is plain http
+	// Continue runs when the person agrees. It returns where the browser goes next, or "" when the
+	// person's yes was all. redirectURI is where an issuer sends the browser back to. Its error is
+	// shown on the page and ends the action.
+	Continue func(ctx context.Context, redirectURI string) (next Next, err error)
+}
+
+// Next is where the browser goes after Continue.
+type Next struct {
+	URL string // "" ends the action: the person's yes was all that was needed
+	// State and Callback tell the desk which answer of the issuer belongs here (RFC 6749 §4.1.2).
+	State    string
+	Callback func(ctx context.Context, answer url.Values) error
+}
+
+type pending struct {
+	*Action
+	target string
+	goOn   func() (Next, error) // runs Continue once, however often the button is pressed
+	timer  *time.Timer
+	used   atomic.Bool // a callback with the right state has come
+	state  string      // guarded by Desk.mu
+}
+
+// waiting is who gets the issuer's answer.
+type waiting struct {
+	p        *pending
+	callback func(ctx context.Context, answer url.Values) error
+}
+
+type listener struct {
+	base    string // http://127.0.0.1:PORT
+	server  *http.Server
+	release func()
+}
+
+// NewDesk returns a desk without a listener yet.
+func NewDesk(opts DeskOptions) *Desk {
+	if opts.Timeout <= 0 {
+		opts.Timeout = 10 * time.Minute
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Desk{opts: opts, pending: map[string]*pending{}, states: map[string]waiting{}}
+}
+
+// Timeout is how long an action waits for its person.
+func (d *Desk) Timeout() time.Duration { return d.opts.Timeout }
+
+// Place shows a form and returns its action. It opens nothing; see [Desk.OpenBrowser].
+func (d *Desk) Place(f Form) (*Action, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.srv == nil {
+		srv, err := d.listen()
+		if err != nil {
+			return nil, err
+		}
+		d.srv = srv
+	}
+	id, base := rand.Text(), d.srv.base
+	f.Prompt.URL = base + "/l/" + id
+	f.Prompt.Opened = false
+	f.Prompt.ExpiresAt = time.Now().Add(d.opts.Timeout)
+	p := &pending{Action: New(id, f.Prompt), target: f.Target}
+	p.goOn = sync.OnceValues(func() (Next, error) {
+		// Not the browser's context: its going away must not leave a half-made registration.
+		ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
+		defer cancel()
+		n, err := f.Continue(ctx, base+callbackPath)
+		if err == nil {
+			d.expect(p, n)
+		}
+		return n, err
+	})
+	d.pending[id] = p
+	p.timer = time.AfterFunc(d.opts.Timeout, func() { p.End(ErrExpired) })
+	go func() { // ends with the action, which the timer bounds
+		<-p.Done()
+		p.timer.Stop()
+		d.remove(p)
+	}()
+	return p.Action, nil
+}
+
+// OpenBrowser shows the action's page in a browser and reports whether one could be started.
+func (d *Desk) OpenBrowser(ctx context.Context, a *Action) bool {
+	if d.opts.Open == nil {
+		return false
+	}
+	if err := d.opts.Open(ctx, a.Prompt().URL); err != nil {
+		d.opts.Logger.Info("no browser could be opened", "error", err)
+		return false
+	}
+	a.setOpened()
+	return true
+}
+
+// Close ends every action and the listener.
+func (d *Desk) Close() {
+	d.mu.Lock()
+	var all []*pending
+	for _, p := range d.pending {
+		all = append(all, p)
+	}
+	d.mu.Unlock()
+	for _, p := range all {
+		p.End(ErrClosed)
+	}
+	d.mu.Lock()
+	srv := d.srv
+	d.srv = nil
+	d.mu.Unlock()
+	if srv != nil {
+		srv.close(2 * time.Second) // lets the last page reach its reader
+	}
+}
+
+// stepTimeout bounds one talk with the issuer.
+const stepTimeout = 30 * time.Second
+
+// lingerTime is how long the listener outlives its last action: the person is still reading the last page.
+const lingerTime = 30 * time.Second
+
+func (d *Desk) remove(p *pending) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.pending, p.id)
+	delete(d.states, p.state)
+	if d.recent = append(d.recent, p); len(d.recent) > 16 {
+		d.recent = d.recent[1:]
+	}
+	if len(d.pending) == 0 && d.srv != nil {
+		srv := d.srv
+		time.AfterFunc(lingerTime, func() { d.closeIdle(srv) })
+	}
+}
+
+func (d *Desk) closeIdle(srv *listener) {
+	d.mu.Lock()
+	idle := d.srv == srv && len(d.pending) == 0
+	if idle {
+		d.srv = nil
+		d.recent = nil
+	}
+	d.mu.Unlock()
+	if idle {
+		srv.close(5 * time.Second)
+	}
+}
+
+func (d *Desk) listen() (*listener, error) {
+	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", d.opts.Port))
+	if err != nil {
+		return nil, &PortError{Port: d.opts.Port, Err: err}
+	}
+	addr := l.Addr().(*net.TCPAddr).AddrPort()
+	srv := &listener{base: "http://" + addr.String(), release: func() {}}
+	if d.opts.Own != nil {
+		srv.release = d.opts.Own(addr)
+	}
+	srv.server = &http.Server{
+		Handler:           d.handler(addr.String()),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      60 * time.Second, // Continue and the callback talk to the issuer
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(d.opts.Logger.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := srv.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			d.opts.Logger.Error("the login page stopped", "error", err)
+		}
+	}()
+	return srv, nil
+}
+
+func (l *listener) close(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if l.server.Shutdown(ctx) != nil {
+		_ = l.server.Close()
+	}
+	l.release()
+}
+
+// find returns the waiting action of id, or the ended one.
+func (d *Desk) find(id string) (p *pending, waiting bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p := d.pending[id]; p != nil {
+		return p, true
+	}
+	for _, p := range d.recent {
+		if p.id == id {
+			return p, false
+		}
+	}
+	return nil, false
+}
+
+func (d *Desk) byState(state string) (waiting, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w, ok := d.states[state]
+	return w, ok
+}
+
+// expect lets the callback find p, unless p has ended meanwhile.
+func (d *Desk) expect(p *pending, n Next) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pending[p.id] == p && n.State != "" {
+		p.state = n.State
+		d.states[n.State] = waiting{p, n.Callback}
+	}
+}

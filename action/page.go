@@ -1,0 +1,231 @@
+package action
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
+)
+
+//go:embed page.html
+var pageHTML string
+
+//go:embed page.css
+var pageCSS string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+
+// view is what page.html shows; html/template escapes every field.
+type view struct {
+	CSS     template.CSS
+	Title   string
+	Text    string
+	Rows    [][2]string
+	Buttons bool
+	Action  string // where the form goes
+	Yes     string // what the first button says
+}
+
+// callbackPath is where an issuer sends the browser back to.
+const callbackPath = "/callback"
+
+func (d *Desk) handler(host string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /l/{id}", d.showPage)
+	mux.HandleFunc("POST /l/{id}", d.takeAnswer)
+	mux.HandleFunc("GET "+callbackPath, d.takeCallback)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		d.write(w, r, http.StatusNotFound, "", view{Title: "Nothing here", Text: "This address shows sign-in pages while one is waiting."})
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A page of another site that got its name to resolve to us must not talk to us (DNS rebinding).
+		if r.Host != host {
+			d.write(w, r, http.StatusForbidden, "", view{Title: "Refused", Text: "This page is only for this computer's own browser."})
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (d *Desk) showPage(w http.ResponseWriter, r *http.Request) {
+	p, waiting := d.find(r.PathValue("id"))
+	switch {
+	case p == nil:
+		d.write(w, r, http.StatusNotFound, "", view{Title: "This link is not valid any more", Text: "Ask for the page again to get a new one."})
+	case !waiting:
+		d.writeEnd(w, r, p)
+	default:
+		d.write(w, r, http.StatusOK, p.target, formView(p.Prompt()))
+	}
+}
+
+func (d *Desk) takeAnswer(w http.ResponseWriter, r *http.Request) {
+	p, waiting := d.find(r.PathValue("id"))
+	if p == nil || !waiting {
+		d.showPage(w, r)
+		return
+	}
+	// Only our own page may answer: a form on another site cannot (it would send its own Origin).
+	if o := r.Header.Get("Origin"); o != "" && o != "http://"+r.Host || crossSite(r) {
+		d.write(w, r, http.StatusForbidden, "", view{Title: "Refused", Text: "The answer did not come from this page."})
+		return
+	}
+	switch r.PostFormValue("action") {
+	case "cancel":
+		p.End(ErrDenied)
+		d.writeEnd(w, r, p)
+	case "continue":
+		d.goOn(w, r, p)
+	default:
+		d.write(w, r, http.StatusBadRequest, "", view{Title: "No answer", Text: "Go back and choose one of the two buttons."})
+	}
+}
+
+func crossSite(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site != "" && site != "same-origin" && site != "none"
+}
+
+// goOn leads the browser on; pressing the button again leads to the same place.
+func (d *Desk) goOn(w http.ResponseWriter, r *http.Request, p *pending) {
+	next, err := p.goOn()
+	if err != nil || next.URL == "" {
+		p.End(err)
+		d.writeEnd(w, r, p)
+		return
+	}
+	header(w, next.URL)
+	http.Redirect(w, r, next.URL, http.StatusSeeOther)
+}
+
+// takeCallback takes the issuer's answer. An unknown state, or one given twice, changes nothing.
+func (d *Desk) takeCallback(w http.ResponseWriter, r *http.Request) {
+	answer, err := url.ParseQuery(r.URL.RawQuery)
+	bad := func(text string) {
+		d.write(w, r, http.StatusBadRequest, "", view{Title: "This answer belongs to no sign-in", Text: text})
+	}
+	if err != nil {
+		bad("The address could not be read.")
+		return
+	}
+	for _, name := range []string{"state", "code", "iss", "error"} {
+		if len(answer[name]) > 1 {
+			bad("A part of the address stands there twice.")
+			return
+		}
+	}
+	to, ok := d.byState(answer.Get("state"))
+	if !ok {
+		bad("Nothing was changed. If you were signing in, go back to the page that the link opened.")
+		return
+	}
+	if to.p.used.Swap(true) {
+		bad("It was already used.")
+		return
+	}
+	// Not the browser's context: a closed window must not lose the token.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), stepTimeout)
+	defer cancel()
+	to.p.End(to.callback(ctx, answer))
+	d.writeEnd(w, r, to.p)
+}
+
+func formView(p Prompt) view {
+	v := view{Buttons: true, Action: strings.TrimPrefix(p.URL, baseOf(p.URL))}
+	switch p.Kind {
+	case AllowAddress:
+		v.Title = "Let your agent read a page on your network?"
+		v.Text = "An agent on this computer asked for a page of a private address that nobody has configured. It will be able to read pages of this address until you take the permission back."
+		v.Rows = [][2]string{{"Address", p.Origin.String()}}
+		v.Yes = "Allow"
+	default:
+		v.Title = "Sign in so that your agent can read a page?"
+		v.Text = "An agent on this computer asked for a page that needs your sign-in. If you did not expect this, cancel."
+		scopes := "the issuer's default"
+		if len(p.Scopes) > 0 {
+			scopes = strings.Join(p.Scopes, ", ")
+		}
+		v.Rows = [][2]string{{"Page's site", p.Origin.String()}, {"Signs you in", ShowIssuer(p.Issuer)}, {"Asks for", sanitize.Line(scopes, 600)}}
+		v.Yes = "Continue to sign-in"
+	}
+	return v
+}
+
+// ShowIssuer returns an issuer as a person can judge it: its host in A-label form.
+func ShowIssuer(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return sanitize.Line(issuer, 200)
+	}
+	o, err := origin.Of(u)
+	if err != nil {
+		return sanitize.Line(issuer, 200)
+	}
+	return o.String() + sanitize.Line(u.EscapedPath(), 100)
+}
+
+func baseOf(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+func (d *Desk) writeEnd(w http.ResponseWriter, r *http.Request, p *pending) {
+	v, status := view{Title: "Done", Text: "You can close this window and go back to your agent."}, http.StatusOK
+	switch err := p.Err(); {
+	case err == nil:
+	case errors.Is(err, ErrDenied):
+		v = view{Title: "Cancelled", Text: "Nothing was allowed. You can close this window."}
+	case errors.Is(err, ErrExpired):
+		v, status = view{Title: "Too late", Text: "This took too long. Ask for the page again to get a new link."}, http.StatusGone
+	default:
+		v, status = view{Title: "It did not work", Text: sanitize.Line(err.Error(), 300)}, http.StatusBadGateway
+	}
+	d.write(w, r, status, "", v)
+}
+
+func (d *Desk) write(w http.ResponseWriter, r *http.Request, status int, formTarget string, v view) {
+	v.CSS = template.CSS(pageCSS)
+	var b strings.Builder
+	if err := pageTemplate.Execute(&b, v); err != nil {
+		d.opts.Logger.Error("the login page cannot be written", "error", err)
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	header(w, formTarget)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write([]byte(b.String()))
+	}
+}
+
+// header sets what every answer carries. Browsers apply form-action to the redirects that follow
+// a form too, so it must let the person through to the issuer: any https one, or the one http
+// loopback issuer that target names.
+func header(w http.ResponseWriter, target string) {
+	sum := sha256.Sum256([]byte(pageCSS))
+	forms := "'self' https:"
+	if strings.HasPrefix(target, "http://") {
+		forms += " " + baseOf(target)
+	}
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+
+		"'; form-action "+forms+"; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin") // "no-referrer" would turn the form's Origin into null
+	h.Set("Cache-Control", "no-store")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}

@@ -1,0 +1,86 @@
+package auth
+
+import (
+	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+)
+
+// ActionRequired is returned where a person must do something first. The action lives on: waiting
+// for it, or the same request later, goes on with its outcome.
+type ActionRequired struct {
+	*action.Action
+}
+
+func (e *ActionRequired) Error() string {
+	p := e.Prompt()
+	if p.Kind == action.AllowAddress {
+		return "a person must allow " + p.Origin.String() + " first"
+	}
+	return "a person must sign in at " + action.ShowIssuer(p.Issuer) + " first"
+}
+
+// Code is the stable machine code of this error.
+func (e *ActionRequired) Code() string {
+	if e.Prompt().Kind == action.AllowAddress {
+		return "approval_required"
+	}
+	return "login_required"
+}
+
+// RefusedError: the resource did not accept a token that its issuer has only just given.
+type RefusedError struct {
+	Origin origin.Origin
+	Issuer string
+}
+
+func (e *RefusedError) Error() string {
+	return e.Origin.String() + " does not accept the token that " + action.ShowIssuer(e.Issuer) + " has just issued for it"
+}
+
+// Code is the stable machine code of this error.
+func (e *RefusedError) Code() string { return "oauth.token_refused" }
+
+// Hint says what to do.
+func (e *RefusedError) Hint() string {
+	return "this login may lack the rights; `mcp-authfetch logout` and sign in as someone else, or ask the site's operator"
+}
+
+// NoIssuerError: a resource wants a token and does not say from whom.
+type NoIssuerError struct {
+	Origin origin.Origin
+	Err    error // why discovery found nothing; may be nil
+}
+
+func (e *NoIssuerError) Error() string {
+	return e.Origin.String() + " wants an access token but does not say which authorization server issues it"
+}
+func (e *NoIssuerError) Unwrap() error { return e.Err }
+
+// Code is the stable machine code of this error.
+func (e *NoIssuerError) Code() string { return "oauth.no_issuer" }
+
+// Hint says what to do.
+func (e *NoIssuerError) Hint() string {
+	return `name it in the config: sites."` + e.Origin.String() + `".oauth.issuer`
+}
+
+// PlaintextError: OAuth over plain http was asked for outside the configured loopback origins.
+type PlaintextError struct {
+	Origin origin.Origin
+	Issuer string // "" where the resource itself is the plain one
+}
+
+func (e *PlaintextError) Error() string {
+	if e.Issuer != "" {
+		return e.Origin.String() + " sends people to sign in at " + action.ShowIssuer(e.Issuer) + ", which is plain http"
+	}
+	return e.Origin.String() + " asks for a sign-in over plain http, where anyone on the way could take the token"
+}
+
+// Code is the stable machine code of this error.
+func (e *PlaintextError) Code() string { return "oauth.plaintext" }
+
+// Hint says what to do.
+func (e *PlaintextError) Hint() string {
+	return "use the https address; plain http works only between loopback origins that are both named under sites in the config"
+}

@@ -1,0 +1,87 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/netguard"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
+	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
+)
+
+// approvalLife is how long a person's yes lasts.
+const approvalLife = 90 * 24 * time.Hour
+
+// Private says what happens to private and loopback addresses that nobody configured.
+type Private string
+
+// The ways to treat them.
+const (
+	AskPrivate   Private = "ask"   // a person may allow the origin
+	AllowPrivate Private = "allow" // all are reached
+	DenyPrivate  Private = "deny"
+)
+
+// Zones decides which address zones an origin may be in, and asks a person where that is the rule.
+type Zones struct {
+	Store   tokenstore.Store
+	Desk    *action.Desk             // nil: nobody can be asked
+	Private Private                  // "" is [DenyPrivate]
+	Allowed func(origin.Origin) bool // configured origins; nil: none
+
+	asked action.Book[zoneKey]
+}
+
+type zoneKey struct {
+	principal principal.ID
+	origin    origin.Origin
+}
+
+// Rules says what may be dialled for o: public addresses, and others where o is configured or a
+// person allowed it.
+func (z *Zones) Rules(ctx context.Context, o origin.Origin) (netguard.Rules, error) {
+	open := netguard.Rules{Loopback: true, Private: true}
+	if z.Private == AllowPrivate || z.Allowed != nil && z.Allowed(o) {
+		return open, nil
+	}
+	if z.Private != AskPrivate {
+		return netguard.Rules{}, nil
+	}
+	a, err := tokenstore.GetApproval(ctx, z.Store, tokenstore.ApprovalKey(principal.From(ctx), o.String(), ""))
+	if errors.Is(err, tokenstore.ErrNotFound) || err == nil && time.Now().After(a.Expires) {
+		return netguard.Rules{}, nil
+	}
+	if err != nil {
+		return netguard.Rules{}, err
+	}
+	return open, nil
+}
+
+// ask returns the action that would allow a denied address, or the denial itself.
+func (z *Zones) ask(ctx context.Context, p principal.ID, o origin.Origin, denied *netguard.DeniedError) error {
+	if z.Private != AskPrivate || z.Desk == nil || denied.Zone == netguard.Never {
+		return denied
+	}
+	a, fresh, err := z.asked.Join(ctx, zoneKey{p, o}, func() (*action.Action, error) {
+		return z.Desk.Place(action.Form{
+			Prompt: action.Prompt{Kind: action.AllowAddress, Origin: o},
+			Continue: func(ctx context.Context, _ string) (action.Next, error) {
+				now := time.Now()
+				return action.Next{}, tokenstore.PutApproval(ctx, z.Store, &tokenstore.Approval{
+					Principal: p, Resource: o.String(), GrantedAt: now, Expires: now.Add(approvalLife),
+				})
+			},
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if fresh {
+		// Not the call's context: the page stays when the call ends.
+		z.Desk.OpenBrowser(context.WithoutCancel(ctx), a)
+	}
+	return &ActionRequired{a}
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/auth"
+	"github.com/mcp-authfetch/mcp-authfetch/config"
+	"github.com/mcp-authfetch/mcp-authfetch/discovery"
+	"github.com/mcp-authfetch/mcp-authfetch/fetch"
+	"github.com/mcp-authfetch/mcp-authfetch/login"
+	"github.com/mcp-authfetch/mcp-authfetch/netguard"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/outbound"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
+	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
+)
+
+// app is every part, built once from the config.
+type app struct {
+	cfg       *config.Config
+	log       *slog.Logger
+	materials map[string]*tlsmat.Material
+	store     tokenstore.Store
+	guard     *netguard.Guard
+	desk      *action.Desk
+	zones     *auth.Zones
+	base      *outbound.Transport
+	flows     *login.Flows
+	fetch     *fetch.Client
+}
+
+// appOptions are what differs between the commands.
+type appOptions struct {
+	private auth.Private // where the config does not say
+	storage func(*config.Config) (tokenstore.Store, error)
+}
+
+// build loads the config and makes every part. Nothing is sent yet.
+func (p *program) build(opts appOptions) (*app, error) {
+	log, err := p.logger()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := p.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		log.Warn(w)
+	}
+	a := &app{cfg: cfg, log: log, guard: &netguard.Guard{}}
+	if a.materials, err = loadMaterials(cfg); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.materials)) {
+		for _, w := range a.materials[name].Warnings() {
+			log.Warn(w, "mtls", name)
+		}
+	}
+	if opts.storage == nil {
+		opts.storage = func(cfg *config.Config) (tokenstore.Store, error) { return p.openStore(cfg, log) }
+	}
+	if a.store, err = opts.storage(cfg); err != nil {
+		return nil, err
+	}
+	a.desk = action.NewDesk(action.DeskOptions{
+		Port: cfg.Login.Port, Timeout: cfg.Login.Timeout, Open: p.opener(cfg), Own: a.guard.Own, Logger: log,
+	})
+	private := opts.private
+	if cfg.Network.Private != "" {
+		private = auth.Private(cfg.Network.Private)
+	}
+	a.zones = &auth.Zones{Store: a.store, Desk: a.desk, Private: private, Allowed: a.allowed}
+	a.base = outbound.New(outbound.Options{
+		Guard: a.guard, Material: a.material, Rules: a.zones.Rules, Proxy: cfg.Network.Proxy,
+		UserAgent: "mcp-authfetch/" + version(), Logger: log,
+	})
+	a.flows = login.New(login.Options{Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), Logger: log})
+	transport := auth.New(auth.Options{
+		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones, Site: a.site, Client: a.client, Logger: log,
+	})
+	a.fetch = fetch.New(fetch.Options{Transport: transport, Credentialed: auth.Credentialed})
+	return a, nil
+}
+
+// close ends what still waits for a person, and frees connections.
+func (a *app) close() {
+	a.desk.Close()
+	a.base.CloseIdleConnections()
+}
+
+func (a *app) discovery(observe func(discovery.Step)) *discovery.Client {
+	return discovery.New(discovery.Options{Transport: a.base, AllowHTTP: a.plaintext, Observe: observe})
+}
+
+// allowed reports whether the config names o: as a site, as an issuer, or under network.allow.
+func (a *app) allowed(o origin.Origin) bool {
+	if a.cfg.Site(o) != nil || slices.Contains(a.cfg.Network.Allow, o) {
+		return true
+	}
+	for issuer := range a.cfg.Issuers {
+		if isAt(issuer, o) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(a.cfg.Sites, func(s config.Site) bool { return s.OAuth != nil && isAt(s.OAuth.Issuer, o) })
+}
+
+func isAt(issuer string, o origin.Origin) bool {
+	u, err := url.Parse(issuer)
+	if err != nil || issuer == "" {
+		return false
+	}
+	at, err := origin.Of(u)
+	return err == nil && at == o
+}
+
+// plaintext reports whether OAuth may run over plain http at o.
+func (a *app) plaintext(o origin.Origin) bool { return o.IsLoopback() && a.cfg.Site(o) != nil }
+
+func (a *app) material(o origin.Origin) *tlsmat.Material {
+	if s := a.cfg.Site(o); s != nil && s.MTLS != "" {
+		return a.materials[s.MTLS]
+	}
+	return nil
+}
+
+func (a *app) site(o origin.Origin) auth.Site {
+	s := a.cfg.Site(o)
+	if s == nil {
+		return auth.Site{}
+	}
+	site := auth.Site{Configured: true}
+	if s.OAuth != nil {
+		site.Issuer, site.Scopes, site.Grant = s.OAuth.Issuer, s.OAuth.Scopes, s.OAuth.Grant
+	}
+	for _, h := range s.Headers {
+		site.Headers = append(site.Headers, auth.Header(h))
+	}
+	return site
+}
+
+func (a *app) client(issuer string) login.Credentials {
+	c := a.cfg.Issuers[issuer]
+	return login.Credentials{ID: c.ClientID, Secret: c.ClientSecret, AuthMethod: c.TokenEndpointAuthMethod}
+}
+
+// explainStatus tells what an error status means on a connection where a certificate was asked for.
+func (a *app) explainStatus(page *fetch.Page) error {
+	o, err := origin.Of(page.FinalURL)
+	if err != nil {
+		return nil
+	}
+	if f := tlsmat.ExplainStatus(page.Status, page.Body, o.Host(), a.material(o), outbound.Seen(page.Response)); f != nil {
+		return f
+	}
+	return nil
+}
+
+func loadMaterials(cfg *config.Config) (map[string]*tlsmat.Material, error) {
+	all := map[string]*tlsmat.Material{}
+	var failed []error
+	for _, name := range slices.Sorted(maps.Keys(cfg.MTLS)) {
+		e := cfg.MTLS[name]
+		m, err := tlsmat.Load(tlsmat.Entry{
+			Name: name, Cert: e.Cert, Key: e.Key, Passphrase: e.Passphrase, CA: e.CA, CAOnly: e.CAMode == "only",
+		})
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		all[name] = m
+	}
+	return all, errors.Join(failed...)
+}
+
+// loadConfig finds and loads the config: --config, else AUTHFETCH_CONFIG, else the default place,
+// where it may be absent.
+func (p *program) loadConfig() (*config.Config, error) {
+	path, explicit := p.configPath()
+	home, _ := p.env("HOME")
+	if home == "" {
+		home, _ = os.UserHomeDir()
+	}
+	return config.Load(path, !explicit, config.Env(p.env), home)
+}
+
+func (p *program) configPath() (path string, explicit bool) {
+	if p.flags.config != "" {
+		return p.flags.config, true
+	}
+	if path, ok := p.env("AUTHFETCH_CONFIG"); ok && path != "" {
+		return path, true
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", false
+	}
+	return filepath.Join(dir, "mcp-authfetch", "config.jsonc"), false
+}
+
+func (p *program) openStore(cfg *config.Config, log *slog.Logger) (tokenstore.Store, error) {
+	if cfg.Store.Type == "memory" {
+		return tokenstore.NewMemory(), nil
+	}
+	dir, err := p.storeDir(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return tokenstore.OpenFile(dir, tokenstore.FileOptions{Logger: log})
+}
+
+// storeDir is store.path, else the user's directory for state that should outlive the process.
+func (p *program) storeDir(cfg *config.Config) (string, error) {
+	if cfg.Store.Path != "" {
+		return cfg.Store.Path, nil
+	}
+	if dir, ok := p.env("XDG_STATE_HOME"); ok && filepath.IsAbs(dir) {
+		return filepath.Join(dir, "mcp-authfetch"), nil
+	}
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		dir, err := os.UserConfigDir()
+		return filepath.Join(dir, "mcp-authfetch", "state"), err
+	}
+	home, err := os.UserHomeDir()
+	return filepath.Join(home, ".local", "state", "mcp-authfetch"), err
+}

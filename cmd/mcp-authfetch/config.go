@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcp-authfetch/mcp-authfetch/config"
+)
+
+func (p *program) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "config", Short: "Show, check or create the config file", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &usageError{fmt.Errorf("which one? path, check, schema or init")}
+		},
+	}
+	cmd.AddCommand(
+		&cobra.Command{Use: "path", Short: "Print where the config file is, or would be", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return p.printConfigPath() }},
+		&cobra.Command{Use: "check", Short: "Check the config file and the files it names", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return p.checkConfig() }},
+		&cobra.Command{Use: "schema", Short: "Print the JSON Schema of the config, for editors", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { _, err := p.stdout.Write(config.Schema()); return err }},
+		&cobra.Command{Use: "init", Short: "Create a commented config file to start from", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return p.initConfig() }},
+	)
+	return cmd
+}
+
+func (p *program) printConfigPath() error {
+	path, _ := p.configPath()
+	if path == "" {
+		return &usageError{errors.New("there is no config directory; use --config")}
+	}
+	_, err := fmt.Fprintln(p.stdout, path)
+	return err
+}
+
+func (p *program) checkConfig() error {
+	cfg, err := p.loadConfig()
+	if err != nil {
+		return err
+	}
+	materials, err := loadMaterials(cfg)
+	if err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(p.stderr, "warning:", w)
+	}
+	for name, m := range materials {
+		for _, w := range m.Warnings() {
+			fmt.Fprintf(p.stderr, "warning: mtls.%s: %s\n", name, w)
+		}
+	}
+	where := cfg.Path
+	if where == "" {
+		where = "no config file (that is fine)"
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s: ok, %d sites, %d certificate entries, %d issuers\n", where, len(cfg.Sites), len(cfg.MTLS), len(cfg.Issuers))
+	return err
+}
+
+// initConfig writes the example where no file is yet.
+func (p *program) initConfig() error {
+	path, _ := p.configPath()
+	if path == "" {
+		return &usageError{errors.New("there is no config directory; use --config")}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return &usageError{fmt.Errorf("%s exists already; it was left as it is", path)}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(config.Example())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.stdout, path)
+	return err
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/auth"
+	"github.com/mcp-authfetch/mcp-authfetch/fetch"
+	"github.com/mcp-authfetch/mcp-authfetch/render"
+)
+
+func (p *program) fetchCommand() *cobra.Command {
+	var format string
+	var timeout time.Duration
+	var noLogin bool
+	cmd := &cobra.Command{
+		Use: "fetch URL", Short: "Fetch a page as webfetch does: the page on stdout, the rest on stderr", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := p.build(appOptions{private: auth.AskPrivate})
+			if err != nil {
+				return err
+			}
+			defer a.close()
+			page, err := p.get(cmd.Context(), a, fetch.Request{URL: args[0], Timeout: timeout}, noLogin)
+			if err != nil {
+				return err
+			}
+			return p.print(a, page, render.Format(format))
+		},
+	}
+	cmd.Flags().StringVarP(&format, "format", "f", "markdown", "markdown, text, html or raw")
+	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long fetching may take")
+	cmd.Flags().BoolVar(&noLogin, "no-login", false, "exit with code 4 instead of waiting when a person must sign in")
+	return cmd
+}
+
+// get fetches, and waits at the terminal for what a person must do.
+func (p *program) get(ctx context.Context, a *app, r fetch.Request, noLogin bool) (*fetch.Page, error) {
+	for {
+		page, err := a.fetch.Get(ctx, r)
+		var need *auth.ActionRequired
+		if !errors.As(err, &need) {
+			return page, err
+		}
+		if noLogin {
+			return nil, need
+		}
+		p.tell(need.Prompt())
+		if err := need.Wait(ctx); err != nil {
+			return nil, err
+		}
+		fmt.Fprintln(p.stderr, "Done.")
+	}
+}
+
+// tell shows an action at the terminal.
+func (p *program) tell(prompt action.Prompt) {
+	var b strings.Builder
+	if prompt.Kind == action.AllowAddress {
+		fmt.Fprintf(&b, "%s is a private address that nobody has allowed yet.\n", prompt.Origin)
+	} else {
+		fmt.Fprintf(&b, "%s asks you to sign in at %s.\n", prompt.Origin, action.ShowIssuer(prompt.Issuer))
+	}
+	switch {
+	case prompt.UserCode != "":
+		fmt.Fprintf(&b, "Open this address, and enter the code %s there:\n\n  %s\n", prompt.UserCode, prompt.VerificationURI)
+		if prompt.VerificationURIComplete != "" {
+			fmt.Fprintf(&b, "\nor this one, which has the code in it:\n\n  %s\n", prompt.VerificationURIComplete)
+		}
+	case prompt.Opened:
+		fmt.Fprintf(&b, "A browser window was opened. If you do not see it, open:\n\n  %s\n", prompt.URL)
+	default:
+		fmt.Fprintf(&b, "Open this address in a browser on this computer:\n\n  %s\n", prompt.URL)
+	}
+	fmt.Fprintf(&b, "\nWaiting until %s (Ctrl-C to stop) …\n", prompt.ExpiresAt.Local().Format("15:04"))
+	_, _ = io.WriteString(p.stderr, b.String())
+}
+
+// print writes the page. A status of 400 or more is an error after the page is out.
+func (p *program) print(a *app, page *fetch.Page, format render.Format) error {
+	doc, err := render.Render(render.Input{Body: page.Body, ContentType: page.ContentType, URL: page.FinalURL, Format: format})
+	if err != nil {
+		return &usageError{err}
+	}
+	switch doc.Kind {
+	case render.KindText:
+		text := doc.Text
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+		_, err = io.WriteString(p.stdout, text)
+	case render.KindImage:
+		_, err = p.stdout.Write(doc.Image)
+	case render.KindBinary:
+		_, err = fmt.Fprintln(p.stderr, doc.Note)
+	}
+	if err != nil {
+		return err
+	}
+	if page.Status >= 400 {
+		if why := a.explainStatus(page); why != nil {
+			return why
+		}
+		return &statusError{page.Status}
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+// Command mcp-authfetch is an MCP server whose webfetch tool gets a URL even when it sits behind an
+// OAuth login or demands a client certificate.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	code := run(ctx, os.Args[1:], surroundings{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv,
+	})
+	stop()
+	os.Exit(code)
+}
+
+// surroundings are what a process is given from outside.
+type surroundings struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            func(string) (string, bool)
+}
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, s surroundings) int {
+	// A command acts for the person who started it.
+	ctx = principal.With(ctx, principal.Local)
+	p := &program{surroundings: s}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(s.stdin)
+	root.SetOut(s.stdout)
+	root.SetErr(s.stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	return p.report(cmd, err)
+}

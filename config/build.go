@@ -1,0 +1,243 @@
+package config
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
+)
+
+// builder turns the decoded file and the environment into a Config, and checks what ties one part
+// of it to another.
+type builder struct {
+	doc  *document
+	root *node
+	env  Env
+	home string
+	dir  string // folder of the file
+	cfg  *Config
+
+	literal   bool // a secret or a header value stands in the file itself
+	variables []*Error
+}
+
+func (b *builder) build() {
+	b.mtls()
+	b.sites()
+	b.issuers()
+	b.rest()
+	b.environment()
+}
+
+func (b *builder) mtls() {
+	b.cfg.MTLS = make(map[string]MTLS)
+	for _, e := range b.root.section("mtls").entries {
+		if e.value == nil {
+			continue
+		}
+		b.cfg.MTLS[e.name] = MTLS{
+			Cert:       b.path(e.value.field("cert")),
+			Key:        b.path(e.value.field("key")),
+			Passphrase: b.password(e.value.field("passphrase"), "passphrase"),
+			CA:         b.path(e.value.field("ca")),
+			CAMode:     e.value.value("ca_mode"),
+		}
+	}
+}
+
+func (b *builder) sites() {
+	first := make(map[string]int)
+	for _, e := range b.root.section("sites").entries {
+		pattern, ok := e.parsed.(origin.Pattern)
+		site := Site{Pattern: pattern}
+		if e.value != nil {
+			site.MTLS = b.material(e.value.field("mtls"), pattern)
+			site.OAuth = b.oauth(e.value.field("oauth"))
+			site.Headers = b.headers(e.value)
+		}
+		if !ok {
+			continue
+		}
+		name := pattern.String()
+		if at, twice := first[name]; twice {
+			b.doc.add(problem{offset: e.offset, key: e.key, reason: "the site " + name + " is claimed twice", first: at})
+			continue
+		}
+		first[name] = e.offset
+		b.cfg.Sites = append(b.cfg.Sites, site)
+	}
+}
+
+// material checks that the entry is there and that the site can use it.
+func (b *builder) material(n *node, pattern origin.Pattern) string {
+	if n == nil {
+		return ""
+	}
+	names := names(b.root.section("mtls").entries)
+	if !slices.Contains(names, n.text) {
+		b.doc.add(problem{offset: n.offset, key: n.key, reason: "there is no " + sanitize.Quote(n.text) + " under mtls", suggestion: nearest(n.text, names)})
+	}
+	if plain(pattern) {
+		b.doc.fail(n, "a client certificate or private root has no use over http; the site must be https")
+	}
+	return n.text
+}
+
+func plain(p origin.Pattern) bool { return strings.HasPrefix(p.String(), "http://") }
+
+func names(entries []entry) []string {
+	all := make([]string, len(entries))
+	for i, e := range entries {
+		all[i] = e.name
+	}
+	return all
+}
+
+func (b *builder) oauth(n *node) *OAuth {
+	if n == nil {
+		return nil
+	}
+	o := &OAuth{Issuer: n.value("issuer"), Grant: n.value("grant")}
+	if scopes := n.field("scopes"); scopes != nil {
+		for _, item := range scopes.items {
+			o.Scopes = append(o.Scopes, item.text)
+		}
+	}
+	if issuer := n.field("issuer"); issuer != nil && o.Grant == "client_credentials" {
+		known := names(b.root.section("issuers").entries)
+		if !slices.Contains(known, issuer.text) {
+			b.doc.add(problem{offset: issuer.offset, key: issuer.key, reason: "client_credentials needs a client of this issuer under issuers, and there is none", suggestion: nearest(issuer.text, known)})
+		}
+	}
+	return o
+}
+
+func (b *builder) headers(site *node) []Header {
+	dict := site.field("headers")
+	if dict == nil {
+		return nil
+	}
+	var headers []Header
+	first := make(map[string]int)
+	for _, e := range dict.entries {
+		name, ok := e.parsed.(string)
+		if !ok {
+			continue
+		}
+		if at, twice := first[name]; twice {
+			b.doc.add(problem{offset: e.offset, key: e.key, reason: "the header " + name + " is here twice", first: at})
+			continue
+		}
+		first[name] = e.offset
+		if name == "Authorization" && site.field("oauth") != nil {
+			b.doc.add(problem{offset: e.offset, key: e.key, reason: "the header Authorization and oauth exclude each other"})
+		}
+		value, literal := b.secret(e.value)
+		b.literal = b.literal || literal
+		if !value.IsZero() && !fieldValue(value.Reveal()) {
+			b.doc.fail(e.value, "the value of a header is visible ASCII with spaces or tabs inside only")
+			continue
+		}
+		headers = append(headers, Header{Name: name, Value: value})
+	}
+	slices.SortFunc(headers, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
+	return headers
+}
+
+// fieldValue is RFC 9110 §5.5 without obs-text.
+func fieldValue(s string) bool {
+	if strings.Trim(s, " \t") != s {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c != '\t' && (c < ' ' || c > '~') {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *builder) issuers() {
+	b.cfg.Issuers = make(map[string]Issuer)
+	for _, e := range b.root.section("issuers").entries {
+		if e.value == nil || e.parsed == nil {
+			continue
+		}
+		issuer := Issuer{
+			ClientID:                e.value.value("client_id"),
+			ClientSecret:            b.password(e.value.field("client_secret"), "client_secret"),
+			TokenEndpointAuthMethod: e.value.value("token_endpoint_auth_method"),
+		}
+		if issuer.TokenEndpointAuthMethod == "" {
+			issuer.TokenEndpointAuthMethod = "none"
+			if !issuer.ClientSecret.IsZero() {
+				issuer.TokenEndpointAuthMethod = "client_secret_basic"
+			}
+		}
+		b.cfg.Issuers[e.name] = issuer
+	}
+}
+
+// rest is the sections that are fixed keys only.
+func (b *builder) rest() {
+	network := b.root.section("network")
+	b.cfg.Network.Private = network.value("private")
+	if allow := network.field("allow"); allow != nil {
+		for _, item := range allow.items {
+			b.cfg.Network.Allow = append(b.cfg.Network.Allow, item.parsed.(origin.Origin))
+		}
+	}
+	if proxy := network.field("proxy"); proxy != nil {
+		b.cfg.Network.Proxy = proxy.parsed.(*url.URL)
+	}
+
+	login := b.root.section("login")
+	chosen := login.parsedField("browser").(browser)
+	b.cfg.Login = Login{Browser: chosen.mode, BrowserCommand: chosen.command, Timeout: login.parsedField("timeout").(time.Duration)}
+	if port := login.field("port"); port != nil {
+		b.cfg.Login.Port = port.number
+	}
+
+	store := b.root.section("store")
+	b.cfg.Store = Store{Type: store.value("type"), Path: b.path(store.field("path"))}
+	b.cfg.HTTP.Listen = b.root.section("http").value("listen")
+}
+
+func (b *builder) path(n *node) string {
+	if n == nil || n.text == "" {
+		return ""
+	}
+	path, err := b.places().path(n.text)
+	if err != nil {
+		b.doc.fail(n, "%v", err)
+	}
+	return path
+}
+
+// password is a secret that nobody should keep in the file itself.
+func (b *builder) password(n *node, name string) secret.Text {
+	value, literal := b.secret(n)
+	if literal {
+		b.literal = true
+		b.doc.warn(n, name+" stands in the file itself; {env:NAME} or {file:PATH} keeps it elsewhere")
+	}
+	return value
+}
+
+func (b *builder) secret(n *node) (value secret.Text, literal bool) {
+	if n == nil {
+		return secret.Text{}, false
+	}
+	s, literal, err := b.places().resolve(n.text)
+	if err != nil {
+		b.doc.fail(n, "%v", err)
+		return secret.Text{}, false
+	}
+	return secret.New(s), literal
+}
+
+func (b *builder) places() places { return places{env: b.env, dir: b.dir, home: b.home} }

@@ -1,0 +1,104 @@
+// Package config loads one file and the environment, checks them and explains what is wrong; it owns the JSON Schema.
+package config
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
+)
+
+// Config is a configuration that has passed every check. Defaults are filled in.
+type Config struct {
+	Path     string            // the file it came from, as given to [Load]; "" when there was no file
+	MTLS     map[string]MTLS   // by name
+	Sites    []Site            // in file order, then those of AUTHFETCH_ORIGINS
+	Issuers  map[string]Issuer // by exact issuer string
+	Network  Network
+	Login    Login
+	Store    Store
+	HTTP     HTTP
+	Warnings []string // accepted, but worth a line in the log
+}
+
+// MTLS names a client certificate, roots, or both. Paths are absolute.
+type MTLS struct {
+	Cert       string // PEM chain; with the key in it where Key is ""
+	Key        string
+	Passphrase secret.Text
+	CA         string // PEM roots; "" means the system's
+	CAMode     string // "add": CA and the system's roots; "only": CA alone
+}
+
+// Site is what is configured for one origin or one wildcard of origins.
+type Site struct {
+	Pattern origin.Pattern
+	MTLS    string // a key of Config.MTLS, or ""
+	OAuth   *OAuth // nil: nothing configured
+	Headers []Header
+}
+
+// Header is sent with every request to its site. Name is in canonical form; a site's headers are
+// sorted by it.
+type Header struct {
+	Name  string
+	Value secret.Text
+}
+
+// OAuth says how to sign in to a site.
+type OAuth struct {
+	Issuer string   // "" means discovered
+	Scopes []string // nil means whatever the server proposes
+	Grant  string   // authorization_code, device_code or client_credentials; "" lets the surroundings decide
+}
+
+// Issuer is a client registered beforehand with an authorization server.
+type Issuer struct {
+	ClientID                string
+	ClientSecret            secret.Text
+	TokenEndpointAuthMethod string // none, client_secret_basic or client_secret_post
+}
+
+// Network says which addresses may be reached, and how.
+type Network struct {
+	Private string          // ask, allow or deny; "" means not set, the caller's mode decides
+	Allow   []origin.Origin // private or loopback origins allowed without being a site
+	Proxy   *url.URL        // http only, without userinfo; nil means none
+}
+
+// Login says how a person is asked to sign in.
+type Login struct {
+	Browser        string        // auto, never or command
+	BrowserCommand []string      // the argv, without the URL, where Browser is command
+	Timeout        time.Duration // 30 s to 1 h
+	Port           int           // of the loopback listener; 0 means a random one
+}
+
+// Store says where tokens are kept.
+type Store struct {
+	Type string // file or memory
+	Path string // absolute; "" means the default place
+}
+
+// HTTP is for the streamable HTTP server.
+type HTTP struct {
+	Listen string // host:port
+}
+
+// Site returns the most specific site for o: an exact origin before a wildcard. Nil means that
+// nothing is configured for o.
+func (c *Config) Site(o origin.Origin) *Site {
+	var wildcard *Site
+	for i := range c.Sites {
+		s := &c.Sites[i]
+		if !s.Pattern.Match(o) {
+			continue
+		}
+		if _, exact := s.Pattern.Exact(); exact {
+			return s
+		}
+		wildcard = s
+	}
+	return wildcard
+}

@@ -1,0 +1,135 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
+)
+
+// maxSecret bounds a secret file, and a secret made of several.
+const maxSecret = 64 << 10
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// places is where references and relative paths lead.
+type places struct {
+	env  Env
+	dir  string // what relative paths are relative to
+	home string
+}
+
+// resolve replaces every {env:NAME} and {file:PATH} in a secret. Other braces are text. Its
+// errors show names and paths, never values.
+func (p places) resolve(s string) (value string, literal bool, err error) {
+	var b strings.Builder
+	literal = true
+	for {
+		at := strings.IndexByte(s, '{')
+		if at < 0 {
+			break
+		}
+		b.WriteString(s[:at])
+		s = s[at:]
+		fromEnv := strings.HasPrefix(s, "{env:")
+		if !fromEnv && !strings.HasPrefix(s, "{file:") {
+			b.WriteByte('{')
+			s = s[1:]
+			continue
+		}
+		ref, rest, closed := strings.Cut(s[1:], "}")
+		if !closed {
+			return "", false, errors.New("a reference {env:NAME} or {file:PATH} is not closed by }")
+		}
+		_, arg, _ := strings.Cut(ref, ":")
+		lookup := p.secretFile
+		if fromEnv {
+			lookup = p.variable
+		}
+		part, err := lookup(arg)
+		if err != nil {
+			return "", false, err
+		}
+		b.WriteString(part)
+		if b.Len() > maxSecret {
+			return "", false, errors.New("this is larger than 64 KiB once its references are replaced")
+		}
+		s, literal = rest, false
+	}
+	b.WriteString(s)
+	if b.Len() == 0 {
+		return "", false, errors.New("this is empty once its references are replaced")
+	}
+	return b.String(), literal, nil
+}
+
+func (p places) variable(name string) (string, error) {
+	if !variableName.MatchString(name) {
+		return "", errors.New("{env:NAME} takes the name of an environment variable: letters, digits and _")
+	}
+	value, ok := p.env(name)
+	if !ok {
+		return "", fmt.Errorf("the environment variable %s is not set", name)
+	}
+	return value, nil
+}
+
+// secretFile reads a regular file; a pipe or a device could block the start or never end.
+func (p places) secretFile(name string) (string, error) {
+	shown := sanitize.Quote(name)
+	path, err := p.path(name)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("there is no secret file %s", shown)
+	case err != nil:
+		return "", fmt.Errorf("reading secret file %s: %w", shown, cause(err))
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("the secret file %s is not a regular file", shown)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("reading secret file %s: %w", shown, cause(err))
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("reading secret file %s: %w", shown, cause(err))
+	case len(data) > maxSecret:
+		return "", fmt.Errorf("the secret file %s is larger than 64 KiB", shown)
+	}
+	if rest, ok := bytes.CutSuffix(data, []byte("\n")); ok {
+		data = bytes.TrimSuffix(rest, []byte("\r"))
+	}
+	return string(data), nil
+}
+
+// path makes a path absolute.
+func (p places) path(s string) (string, error) {
+	rest, tilde := strings.CutPrefix(s, "~")
+	switch {
+	case s == "":
+		return "", errors.New("{file:PATH} names no file")
+	case tilde && rest != "" && !os.IsPathSeparator(rest[0]):
+		return "", fmt.Errorf("%s: only ~ itself is known, not the home of another user", sanitize.Quote(s))
+	case tilde && p.home == "":
+		return "", fmt.Errorf("%s: the home directory is not known", sanitize.Quote(s))
+	case tilde:
+		return filepath.Join(p.home, rest), nil
+	case filepath.IsAbs(s):
+		return filepath.Clean(s), nil
+	default:
+		return filepath.Join(p.dir, s), nil
+	}
+}

@@ -1,0 +1,120 @@
+// Package discovery finds and validates protected resource metadata (RFC 9728) and authorization server metadata (RFC 8414).
+package discovery
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+)
+
+// Strangers choose where metadata lies and what it says, hence these limits. A call tries at most
+// three addresses and follows one redirect from each, so it makes at most six requests.
+const (
+	MaxBodyBytes            = 64 << 10
+	MaxJSONDepth            = 32
+	MaxURLBytes             = 2048 // of one URL in a document
+	MaxAuthorizationServers = 3    // of one resource
+	MaxResourceScopes       = 32   // of one resource
+	RequestTimeout          = 5 * time.Second
+	CallTimeout             = 20 * time.Second
+)
+
+// Options configures a Client.
+type Options struct {
+	// Transport sends every request; it adds no credentials. Required.
+	Transport http.RoundTripper
+	// AllowHTTP reports whether plain http may be used for this origin. Nil: never.
+	AllowHTTP func(origin.Origin) bool
+	// Observe is called for every request made, in order, before the call that made it returns.
+	// Nil: nobody.
+	Observe func(Step)
+}
+
+// The outcomes of a Step.
+const (
+	OutcomeFound    = "found"
+	OutcomeNotHere  = "not here" // no document: another address may have it, or a redirect leads to it
+	OutcomeRejected = "rejected" // a document that must not be used
+)
+
+// Step is one request that discovery made.
+type Step struct {
+	URL     string // remote text where a server chose it
+	Status  int    // 0 if there was no answer
+	Err     error  // why the outcome is not "found", in one line
+	Outcome string // one of the constants above
+}
+
+// Client reads metadata. It may be used by several goroutines at once.
+type Client struct {
+	transport http.RoundTripper
+	allowHTTP func(origin.Origin) bool
+	observe   func(Step)
+}
+
+// New returns a client.
+func New(o Options) *Client {
+	c := &Client{transport: o.Transport, allowHTTP: o.AllowHTTP, observe: o.Observe}
+	if c.allowHTTP == nil {
+		c.allowHTTP = func(origin.Origin) bool { return false }
+	}
+	if c.observe == nil {
+		c.observe = func(Step) {}
+	}
+	return c
+}
+
+// candidate is an address that may have the document, and what reads the body of a JSON answer
+// from there; at is the address that answered in the end. The error of read is absent, or stops.
+type candidate struct {
+	url  string
+	read func(at string, body []byte) error
+}
+
+// absent is why an address does not have the document; the next one may.
+type absent string
+
+func (a absent) Error() string { return string(a) }
+
+// failure is why an address could not be read. The next one may have the document; if none does,
+// the failure is told rather than that nothing was found.
+type failure struct{ error }
+
+// first reads the first candidate that has the document.
+func (c *Client) first(ctx context.Context, subject string, candidates []candidate) error {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	missing := &NotFoundError{Subject: subject}
+	var failed error
+	for _, candidate := range candidates {
+		if err := ctx.Err(); err != nil {
+			if failed == nil {
+				failed = &requestError{candidate.url, err}
+			}
+			break
+		}
+		err := c.get(ctx, candidate)
+		var a absent
+		var f failure
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &a):
+			missing.Tried = append(missing.Tried, candidate.url)
+			missing.Reasons = append(missing.Reasons, a.Error())
+		case errors.As(err, &f):
+			if failed == nil {
+				failed = f.error
+			}
+		default:
+			return err
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return missing
+}

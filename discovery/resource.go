@@ -1,0 +1,119 @@
+package discovery
+
+import (
+	"context"
+	"net/url"
+	"slices"
+
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+)
+
+// Resource is validated protected resource metadata (RFC 9728 §2).
+type Resource struct {
+	URL                                   string   // where it was read
+	Resource                              string   // verbatim
+	AuthorizationServers                  []string // issuers, verbatim; those that cannot be used are left out, so there may be none
+	ScopesSupported                       []string
+	Name                                  string // resource_name, remote text
+	DPoPBoundAccessTokensRequired         bool
+	TLSClientCertificateBoundAccessTokens bool
+}
+
+// resourceDocument is what is read of the JSON, in the order of Resource.
+type resourceDocument struct {
+	URL                                   string   `json:"-"`
+	Resource                              string   `json:"resource"`
+	AuthorizationServers                  []string `json:"authorization_servers"`
+	ScopesSupported                       []string `json:"scopes_supported"`
+	Name                                  string   `json:"resource_name"`
+	DPoPBoundAccessTokensRequired         bool     `json:"dpop_bound_access_tokens_required"`
+	TLSClientCertificateBoundAccessTokens bool     `json:"tls_client_certificate_bound_access_tokens"`
+}
+
+// Resource reads the metadata of the resource that a page belongs to. If the page's challenge
+// advertised a URL of the page's own origin, only that is asked; otherwise ("" or a URL that cannot
+// be used) the well-known addresses of the page's path and of its origin are.
+//
+// An advertised document must name a resource of the page's origin whose path leads to the page in
+// whole segments. RFC 9728 §3.3 asks for the URL of the request itself, which no document can name
+// that serves more than one page. A document at a well-known address must name what the address
+// was made from.
+//
+// The error is a *NotFoundError, *MismatchError, *InvalidError or *origin.Error, or wraps what
+// made a request fail.
+func (c *Client) Resource(ctx context.Context, page *url.URL, advertised string) (*Resource, error) {
+	id, err := identify(page)
+	if err != nil {
+		return nil, err
+	}
+	plain := id
+	plain.query = "" // it may hold secrets, and errors are shown
+	if id.origin.Scheme() != "https" && !c.allowHTTP(id.origin) {
+		return nil, &InvalidError{URL: plain.String(), Reason: "plain http is not allowed for this origin"}
+	}
+	var found *Resource
+	var candidates []candidate
+	add := func(u string, want identifier, matches func(resource identifier) bool) {
+		candidates = append(candidates, candidate{u, func(at string, body []byte) (err error) {
+			found, err = c.readResource(at, body, want, matches)
+			return err
+		}})
+	}
+	if c.isUsable(advertised, id.origin) {
+		add(advertised, plain, func(resource identifier) bool { return resource.covers(id) })
+	} else {
+		for _, want := range resourceIdentifiers(id) {
+			add(resourceURL(want), want, func(resource identifier) bool { return resource == want })
+		}
+	}
+	if err := c.first(ctx, "protected resource metadata of "+plain.String(), candidates); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// isUsable reports whether an advertised URL may be asked about a page of this origin. Anywhere
+// else it could be anybody's document.
+func (c *Client) isUsable(advertised string, page origin.Origin) bool {
+	u, err := c.checkURL(advertised)
+	if err != nil {
+		return false
+	}
+	o, err := origin.Of(u)
+	return err == nil && o == page
+}
+
+func (c *Client) readResource(at string, body []byte, want identifier, matches func(resource identifier) bool) (*Resource, error) {
+	var doc resourceDocument
+	if err := decode(at, body, &doc); err != nil {
+		return nil, err
+	}
+	if doc.Resource == "" {
+		return nil, absent("the document has no resource")
+	}
+	if id, err := c.checkResource(doc.Resource); err != nil || !matches(id) {
+		return nil, &MismatchError{URL: at, Member: "resource", Got: doc.Resource, Want: want.String()}
+	}
+	r := Resource(doc)
+	r.URL = at
+	r.ScopesSupported = scopes(doc.ScopesSupported, MaxResourceScopes)
+	r.AuthorizationServers = nil
+	for _, issuer := range doc.AuthorizationServers {
+		if len(r.AuthorizationServers) == MaxAuthorizationServers {
+			break
+		}
+		if _, err := c.checkIssuer(issuer); err == nil && !slices.Contains(r.AuthorizationServers, issuer) {
+			r.AuthorizationServers = append(r.AuthorizationServers, issuer)
+		}
+	}
+	return &r, nil
+}
+
+// checkResource reads a resource identifier (RFC 9728 §1.2).
+func (c *Client) checkResource(raw string) (identifier, error) {
+	u, err := c.checkURL(raw)
+	if err != nil {
+		return identifier{}, err
+	}
+	return identify(u)
+}

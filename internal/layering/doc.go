@@ -1,0 +1,2 @@
+// Package layering holds the import table.
+package layering

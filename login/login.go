@@ -1,0 +1,162 @@
+// Package login runs one grant against one authorization server.
+package login
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/discovery"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
+	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
+)
+
+// The grants (RFC 6749 §1.3, RFC 8628).
+const (
+	AuthorizationCode = "authorization_code"
+	DeviceCode        = "device_code"
+	ClientCredentials = "client_credentials"
+)
+
+// Credentials are a client known to an authorization server (RFC 6749 §2).
+type Credentials struct {
+	ID     string
+	Secret secret.Text
+	// AuthMethod is how it authenticates at the token endpoint (RFC 7591 §2): "none",
+	// "client_secret_basic" or "client_secret_post"; "" is none without a secret, basic with one.
+	AuthMethod string
+}
+
+// Request is one login.
+type Request struct {
+	Principal principal.ID
+	Origin    origin.Origin         // who asked for a token: shown to the person
+	Resource  string                // RFC 8707 resource identifier, sent verbatim
+	Server    *discovery.AuthServer // where the person signs in
+	Scopes    []string
+	Grant     string      // AuthorizationCode, DeviceCode, ClientCredentials; "" lets the surroundings decide
+	Client    Credentials // zero: the stored registration, or a new one
+}
+
+// Options configure [Flows]. Transport, Store and Desk are required.
+type Options struct {
+	Transport http.RoundTripper // to authorization servers; carries no tokens of resources
+	Store     tokenstore.Store
+	Desk      *action.Desk
+	Headless  bool         // no browser here can reach a loopback page: use a device code where one is offered
+	Logger    *slog.Logger // nil: silent
+}
+
+// Flows runs logins, at most one at a time per principal, resource, issuer and client.
+type Flows struct {
+	opts    Options
+	started action.Book[flowKey]
+}
+
+type flowKey struct {
+	principal                principal.ID
+	resource, issuer, client string
+}
+
+// New returns Flows.
+func New(opts Options) *Flows {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Flows{opts: opts}
+}
+
+// Start begins the login that req describes, or joins the one under way. The token is in the
+// store when the action has ended well. [*action.DeclinedError] says that the person refused lately.
+func (f *Flows) Start(ctx context.Context, req Request) (*action.Action, error) {
+	key := flowKey{req.Principal, req.Resource, req.Server.Issuer, req.Client.ID}
+	a, fresh, err := f.started.Join(ctx, key, func() (*action.Action, error) {
+		// The login outlives the call that caused it.
+		return f.begin(context.WithoutCancel(ctx), req)
+	})
+	if err == nil && fresh {
+		f.opts.Logger.Info("a login waits for a person", "origin", req.Origin.String(), "issuer", action.ShowIssuer(req.Server.Issuer))
+	}
+	return a, err
+}
+
+// begin chooses between the browser and the device code (RFC 8628): a code where it was configured,
+// where no browser can reach us, or where none could be opened, provided that the server offers it.
+func (f *Flows) begin(ctx context.Context, req Request) (*action.Action, error) {
+	device := req.Server.DeviceAuthorizationEndpoint != ""
+	browser := req.Server.AuthorizationEndpoint != ""
+	switch {
+	case req.Grant == DeviceCode && !device:
+		return nil, &UnsupportedError{Issuer: req.Server.Issuer, What: "the device code grant", Remedy: `set the site's oauth.grant to "authorization_code"`}
+	case req.Grant == DeviceCode, req.Grant == "" && device && (f.opts.Headless || !browser):
+		return f.startDevice(ctx, req)
+	case !browser:
+		return nil, &UnsupportedError{Issuer: req.Server.Issuer, What: "an authorization endpoint", Remedy: "configure a grant that the server offers"}
+	}
+	if err := checkPKCE(req.Server); err != nil {
+		return nil, err
+	}
+	a, err := f.placePage(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if !f.opts.Headless && !f.opts.Desk.OpenBrowser(ctx, a) && device && req.Grant == "" {
+		code, err := f.startDevice(ctx, req)
+		if err != nil {
+			f.opts.Logger.Info("the device code grant did not work; the link stays", "error", err)
+			return a, nil
+		}
+		a.End(action.ErrClosed)
+		return code, nil
+	}
+	return a, nil
+}
+
+// checkPKCE refuses a server that does not say it supports S256 (MCP authorization, RFC 9700 §2.1.1).
+func checkPKCE(s *discovery.AuthServer) error {
+	if slices.Contains(s.CodeChallengeMethodsSupported, "S256") {
+		return nil
+	}
+	return &UnsupportedError{Issuer: s.Issuer, What: "PKCE with S256 (code_challenge_methods_supported)",
+		Remedy: "ask its operator to enable PKCE; without it a stolen code could be used by others"}
+}
+
+// ClientCredentials gets a token without a person (RFC 6749 §4.4) and stores it.
+func (f *Flows) ClientCredentials(ctx context.Context, req Request) (*tokenstore.Token, error) {
+	if req.Client.ID == "" {
+		return nil, &ClientError{Issuer: req.Server.Issuer, Reason: "the client_credentials grant needs a client registered beforehand"}
+	}
+	form := req.tokenForm("client_credentials")
+	return f.obtain(ctx, req, req.Client, form)
+}
+
+// obtain asks for a token, and stores it.
+func (f *Flows) obtain(ctx context.Context, req Request, c Credentials, form map[string]string) (*tokenstore.Token, error) {
+	answer, err := f.postToken(ctx, req.Server.TokenEndpoint, c, form)
+	if err != nil {
+		return nil, err
+	}
+	tok := &tokenstore.Token{
+		Principal: req.Principal, Resource: req.Resource, Issuer: req.Server.Issuer,
+		ClientID: c.ID, TokenEndpoint: req.Server.TokenEndpoint, Scopes: req.Scopes,
+	}
+	answer.apply(tok, time.Now())
+	if err := tokenstore.PutToken(ctx, f.opts.Store, tok); err != nil {
+		return nil, err
+	}
+	return tok, nil
+}
+
+func (r Request) tokenForm(grant string) map[string]string {
+	form := map[string]string{"grant_type": grant, "resource": r.Resource}
+	if len(r.Scopes) > 0 && grant != "authorization_code" {
+		form["scope"] = strings.Join(r.Scopes, " ")
+	}
+	return form
+}

@@ -1,0 +1,297 @@
+package outbound
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
+	"github.com/mcp-authfetch/mcp-authfetch/netguard"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
+)
+
+func TestThroughProxy(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		secure bool
+		h2     bool
+		user   *url.Userinfo
+		want   []string // what the proxy received, $ for host:port of the site
+	}{
+		{name: "https", secure: true, want: []string{"CONNECT $ "}},
+		{name: "https, HTTP/2", secure: true, h2: true, want: []string{"CONNECT $ "}},
+		{name: "https with credentials", secure: true, user: url.UserPassword("u", "p@s"), want: []string{"CONNECT $ Basic dTpwQHM="}},
+		{name: "http", want: []string{"GET http://$/x?y ", "GET http://$/x?y "}},
+		{name: "http with credentials", user: url.User("u"), want: []string{"GET http://$/x?y Basic dTo=", "GET http://$/x?y Basic dTo="}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var config *tls.Config
+			if tt.secure {
+				config = askForCertificate()
+			}
+			site := newSite(t, tt.h2, config)
+			host := mustURL(t, site.URL).Host
+			p := newTestProxy(t)
+			m := clientMaterial(t, "client")
+			tr := newTransport(t, Options{Rules: loopback, Proxy: p.url(t, tt.user), Material: func(origin.Origin) *tlsmat.Material { return m }})
+			for range 2 {
+				resp, err := tr.RoundTrip(newRequest(t, "alice", http.MethodGet, site.URL+"/x?y", ""))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b, _ := io.ReadAll(resp.Body); string(b) != "ok" {
+					t.Errorf("body %q", b)
+				}
+				resp.Body.Close()
+				if got := Certificate(resp); got != tt.secure {
+					t.Errorf("Certificate() = %v, want %v", got, tt.secure)
+				}
+			}
+			for i := range tt.want {
+				tt.want[i] = strings.ReplaceAll(tt.want[i], "$", host)
+			}
+			if d := cmp.Diff(tt.want, p.received()); d != "" {
+				t.Errorf("the proxy received (-want +got):\n%s", d)
+			}
+			for _, r := range site.all() {
+				if want := map[bool]string{true: "client"}[tt.secure]; r.cn != want {
+					t.Errorf("the site saw certificate %q, want %q", r.cn, want)
+				}
+				if _, ok := r.Header["Proxy-Authorization"]; ok {
+					t.Error("the site received the credentials of the proxy")
+				}
+			}
+		})
+	}
+}
+
+// TestProxyInTheMiddle: a proxy that plays the site, and asks for a certificate, gets none: it is
+// sent only after the site has shown its own.
+func TestProxyInTheMiddle(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		var mu sync.Mutex
+		var seen []string
+		evil := tlstest.NewCA("evil").ServerConfig("127.0.0.1")
+		evil.MaxVersion, evil.ClientAuth = version, tls.RequestClientCert
+		l := listen(t, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 4096))
+			_, _ = io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
+			server := tls.Server(c, evil)
+			_ = server.Handshake()
+			mu.Lock()
+			defer mu.Unlock()
+			for _, cert := range server.ConnectionState().PeerCertificates {
+				seen = append(seen, cert.Subject.CommonName)
+			}
+		})
+		m := clientMaterial(t, "client")
+		tr := newTransport(t, Options{Rules: loopback, Proxy: mustURL(t, "http://"+l.Addr().String()), Material: func(origin.Origin) *tlsmat.Material { return m }})
+		err := fetch(tr, newRequest(t, "alice", http.MethodGet, "https://127.0.0.1:9/", ""))
+		if !isA[*tlsmat.Failure](err) {
+			t.Errorf("error %T %v, want a Failure", err, err)
+		}
+		mu.Lock()
+		if len(seen) > 0 {
+			t.Errorf("the proxy saw the certificates %q", seen)
+		}
+		mu.Unlock()
+	}
+}
+
+func TestProxyErrors(t *testing.T) {
+	free := listen(t, func(net.Conn) {})
+	free.Close()
+	for _, tt := range []struct {
+		name      string
+		target    string
+		user      *url.Userinfo
+		serve     func(net.Conn) // nil: nobody listens
+		message   string         // with $ for host:port of the proxy
+		retryable bool
+	}{
+		{"credentials wanted", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 407 s3cret\r\nProxy-Authenticate: Basic\r\n\r\n"), "the proxy $ wants credentials", false},
+		{"credentials wanted, http", "http://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 407 s3cret\r\nContent-Length: 0\r\n\r\n"), "the proxy $ wants credentials", false},
+		{"wrong credentials", "https://127.0.0.1:9/", url.UserPassword("u", "s3cret"), answerRaw("HTTP/1.1 407 x\r\n\r\n"),
+			"the proxy $ does not accept the configured credentials", false},
+		{"forbidden", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 403 s3cret\r\n\r\ns3cret"),
+			"the proxy $ does not let requests through to 127.0.0.1:9: it answered with status 403", false},
+		{"redirect", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 302 x\r\nLocation: http://127.0.0.1/\r\n\r\n"),
+			"the proxy $ does not let requests through to 127.0.0.1:9: it answered with status 302", false},
+		{"bad gateway", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 502 x\r\n\r\n"), "the proxy $ could not reach 127.0.0.1:9: it answered with status 502", true},
+		{"garbage", "https://127.0.0.1:9/", nil, answerRaw("s3cret\r\n\r\n"), "the proxy $ did not answer with valid HTTP", false},
+		{"talks before its turn", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 200 x\r\n\r\ns3cret"), "the proxy $ did not answer with valid HTTP", false},
+		{"closes", "https://127.0.0.1:9/", nil, answerRaw(""), "the proxy $ closed the connection before the answer was complete", true},
+		{"endless header", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 200 x\r\n" + strings.Repeat("X: y\r\n", 20<<10)),
+			"the proxy $ closed the connection before the answer was complete", true},
+		{"not running", "https://127.0.0.1:9/", nil, nil, "the proxy $ refused the connection", true},
+		{"not running, http", "http://127.0.0.1:9/", nil, nil, "the proxy $ refused the connection", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			at := free.Addr().String()
+			if tt.serve != nil {
+				at = listen(t, tt.serve).Addr().String()
+			}
+			tr := newTransport(t, Options{Rules: loopback, Proxy: &url.URL{Scheme: "http", User: tt.user, Host: at}})
+			err := fetch(tr, newRequest(t, "alice", http.MethodGet, tt.target+"s3cret", ""))
+			e, ok := err.(*Error)
+			if !ok {
+				t.Fatalf("error %T %v, want an Error", err, err)
+			}
+			if want := strings.ReplaceAll(tt.message, "$", at); e.Error() != want || e.Code() != codeProxy {
+				t.Errorf("%s: %q, want %s: %q", e.Code(), e, codeProxy, want)
+			}
+			if e.Retryable() != tt.retryable || !strings.Contains(e.Hint(), "proxy") {
+				t.Errorf("Retryable() = %v, want %v; hint %q", e.Retryable(), tt.retryable, e.Hint())
+			}
+		})
+	}
+}
+
+func TestProxyCanceled(t *testing.T) {
+	l := listen(t, silent)
+	req := newRequest(t, "alice", http.MethodGet, "https://127.0.0.1:9/", "")
+	ctx, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	tr := newTransport(t, Options{Rules: loopback, Proxy: mustURL(t, "http://"+l.Addr().String())})
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if e, ok := fetch(tr, req.WithContext(ctx)).(*Error); !ok || e.Code() != codeCanceled {
+		t.Errorf("error %v, want %s", e, codeCanceled)
+	}
+}
+
+// TestOtherProxies: a proxy reached over TLS would be one more party that can ask for the
+// certificate; none but plain HTTP proxies are connected to.
+func TestOtherProxies(t *testing.T) {
+	site := newSite(t, false, askForCertificate())
+	host := mustURL(t, site.URL).Host
+	for _, raw := range []string{"https://u:s3cret@" + host, "socks5://u:s3cret@" + host, "socks5h://" + host, "//" + host, "http://"} {
+		tr := newTransport(t, Options{Rules: loopback, Proxy: mustURL(t, raw)})
+		err := fetch(tr, newRequest(t, "alice", http.MethodGet, site.URL, ""))
+		if e, ok := err.(*Error); !ok || e.Code() != codeProxy || strings.Contains(err.Error()+e.Hint(), "s3cret") {
+			t.Errorf("proxy %s: error %v, want %s", raw, err, codeProxy)
+		}
+	}
+	if n := site.connections(); n != 0 {
+		t.Errorf("%d connections, want 0", n)
+	}
+}
+
+// TestProxyTargets: the target is judged here, before the proxy hears of it.
+func TestProxyTargets(t *testing.T) {
+	useResolver(t, map[string][]string{
+		"inside.example.":   {"10.98.76.54"},
+		"mixed.example.":    {"93.184.215.14", "10.98.76.54"},
+		"metadata.example.": {"169.254.169.254"},
+	})
+	p := newTestProxy(t)
+	for _, target := range []string{
+		"http://10.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/", "https://[::ffff:10.0.0.1]/", "http://0.0.0.0/", "https://localhost/",
+		"https://inside.example/", "http://mixed.example/", "http://metadata.example/",
+	} {
+		tr := newTransport(t, Options{Proxy: p.url(t, nil)})
+		err := fetch(tr, newRequest(t, "alice", http.MethodGet, target, ""))
+		if _, ok := err.(*netguard.DeniedError); !ok {
+			t.Errorf("%s: error %T %v, want a DeniedError", target, err, err)
+		}
+	}
+	err := fetch(newTransport(t, Options{Proxy: p.url(t, nil)}), newRequest(t, "alice", http.MethodGet, "https://absent.example/", ""))
+	if e, ok := err.(*Error); !ok || e.Code() != codeDNS {
+		t.Errorf("unknown name: error %v, want %s", err, codeDNS)
+	}
+	if got := p.received(); len(got) > 0 {
+		t.Errorf("the proxy received %q", got)
+	}
+}
+
+// TestProxyIsOurs: a listener of this process is not its proxy.
+func TestProxyIsOurs(t *testing.T) {
+	p := newTestProxy(t)
+	var guard netguard.Guard
+	guard.Own(netip.MustParseAddrPort(mustURL(t, p.server.URL).Host))
+	err := fetch(newTransport(t, Options{Guard: &guard, Proxy: p.url(t, nil)}), newRequest(t, "alice", http.MethodGet, "https://93.184.215.14/", ""))
+	if !isA[*netguard.DeniedError](err) || len(p.received()) > 0 {
+		t.Errorf("error %v, proxy received %q", err, p.received())
+	}
+}
+
+// testProxy is a forward proxy that notes what it was asked.
+type testProxy struct {
+	server *httptest.Server
+
+	mu  sync.Mutex
+	log []string // method, target and Proxy-Authorization
+}
+
+func newTestProxy(t *testing.T) *testProxy {
+	t.Helper()
+	p := new(testProxy)
+	p.server = httptest.NewServer(p)
+	t.Cleanup(p.server.Close)
+	return p
+}
+
+func (p *testProxy) url(t *testing.T, user *url.Userinfo) *url.URL {
+	u := mustURL(t, p.server.URL)
+	u.User = user
+	return u
+}
+
+func (p *testProxy) received() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.log)
+}
+
+func (p *testProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	p.log = append(p.log, r.Method+" "+r.RequestURI+" "+r.Header.Get("Proxy-Authorization"))
+	p.mu.Unlock()
+	if r.Method != http.MethodConnect {
+		out := r.Clone(r.Context())
+		out.RequestURI = ""
+		out.Header.Del("Proxy-Authorization")
+		tr := &http.Transport{DisableKeepAlives: true}
+		resp, err := tr.RoundTrip(out)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		w.WriteHeader(resp.StatusCode)
+		_, _ = io.Copy(w, resp.Body)
+		return
+	}
+	upstream, err := net.Dial("tcp", r.Host)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer upstream.Close()
+	client, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
+	var done sync.WaitGroup
+	done.Go(func() {
+		_, _ = io.Copy(upstream, client)
+		upstream.Close()
+	})
+	_, _ = io.Copy(client, upstream)
+	client.Close()
+	done.Wait()
+}

@@ -1,0 +1,105 @@
+package outbound
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
+)
+
+// conn is a connection to an origin, or to the proxy on the way there.
+type conn struct {
+	net.Conn
+	seen *tlsmat.Seen // what the TLS handshake on it showed; nil: no TLS
+}
+
+// record belongs to one request. It travels in the context of the request as sent, so that it can
+// be found again from the response.
+type record struct {
+	key     key
+	dialed  atomic.Pointer[conn] // the last connection made on behalf of the request
+	carried atomic.Pointer[conn] // the connection it was last sent on, perhaps made for another
+}
+
+type recordKey struct{}
+
+func (r *record) attach(ctx context.Context) context.Context {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: r.gotConn})
+	return context.WithValue(ctx, recordKey{}, r)
+}
+
+func recordOf(ctx context.Context) *record {
+	r, _ := ctx.Value(recordKey{}).(*record)
+	return r
+}
+
+// dialed notes c in the record of the request it was made for.
+func dialed(ctx context.Context, c *conn) *conn {
+	if r := recordOf(ctx); r != nil {
+		r.dialed.Store(c)
+	}
+	return c
+}
+
+func (r *record) gotConn(info httptrace.GotConnInfo) {
+	c := info.Conn
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if c, ok := c.(*conn); ok {
+		r.carried.Store(c)
+	}
+}
+
+// carrier is what was seen on the connection that the request was sent on.
+func (r *record) carrier() *tlsmat.Seen {
+	if c := r.carried.Load(); c != nil {
+		return c.seen
+	}
+	return nil
+}
+
+// seen is the same, for a request that may have failed before it was sent on any.
+func (r *record) seen() *tlsmat.Seen {
+	if c := cmp.Or(r.carried.Load(), r.dialed.Load()); c != nil {
+		return c.seen
+	}
+	return nil
+}
+
+// connected reports whether there was any connection for the request.
+func (r *record) connected() bool { return cmp.Or(r.carried.Load(), r.dialed.Load()) != nil }
+
+// body explains read errors and tells when a response is done with.
+type body struct {
+	io.ReadCloser
+	explain func(error) error
+	release func()
+	once    sync.Once
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && err != http.ErrBodyReadAfterClose {
+		err = b.explain(err)
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	err := b.ReadCloser.Close()
+	b.once.Do(b.release)
+	return err
+}
+
+// authority is host[:port] as it stands in a URL and in the Host header.
+func authority(o origin.Origin) string { return strings.TrimPrefix(o.String(), o.Scheme()+"://") }

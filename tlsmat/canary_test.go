@@ -1,0 +1,157 @@
+package tlsmat
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
+)
+
+// output is everything a program may print of these values, directly or inside others.
+func output(t *testing.T, values ...any) string {
+	t.Helper()
+	var out bytes.Buffer
+	jsonLog := slog.New(slog.NewJSONHandler(&out, nil))
+	textLog := slog.New(slog.NewTextHandler(&out, nil))
+	for _, v := range values {
+		type holder struct {
+			Value any
+			inner any
+		}
+		for _, x := range []any{v, holder{v, v}, &holder{v, v}, []any{v}, map[string]any{"k": v}} {
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+				fmt.Fprintf(&out, verb+"\n", x)
+			}
+			jsonLog.Info("m", "v", x)
+			textLog.Info("m", "v", x)
+			if b, err := json.Marshal(x); err == nil {
+				out.Write(b)
+			}
+		}
+	}
+	return out.String()
+}
+
+// forms are the ways in which secret bytes could appear.
+func forms(name string, b []byte) map[string]string {
+	decimal := strings.Trim(fmt.Sprint(b), "[]")
+	return map[string]string{
+		name + " raw": string(b), name + " hex": hex.EncodeToString(b), name + " HEX": strings.ToUpper(hex.EncodeToString(b)),
+		name + " base64": base64.RawStdEncoding.EncodeToString(b), name + " base64url": base64.RawURLEncoding.EncodeToString(b),
+		name + " decimal": decimal, name + " Go": strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", b), "[]byte{"), "}"),
+		name + " URL": url.QueryEscape(string(b)), name + " quoted": strings.Trim(fmt.Sprintf("%q", b), `"`),
+	}
+}
+
+func pemLine(p *tlstest.Pair, n int) string { return strings.Split(string(p.KeyPEM), "\n")[n] }
+
+func TestNothingSecretIsPrinted(t *testing.T) {
+	ca := tlstest.NewCA("CA")
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaPair := ca.Issue(tlstest.Leaf{CN: "rsa", Client: true, Key: rsaKey})
+	edPair := ca.Issue(tlstest.Leaf{CN: "ed", Client: true, Key: edKey})
+	ecPair := ca.Issue(tlstest.Leaf{CN: "ec", Client: true})
+	ecKey := ecPair.Cert.PrivateKey.(*ecdsa.PrivateKey)
+	ecBytes, err := ecKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const passphrase = "canary passphrase 7f3a/+="
+
+	secrets := map[string]string{}
+	add := func(more map[string]string) {
+		for k, v := range more {
+			secrets[k] = v
+		}
+	}
+	add(forms("passphrase", []byte(passphrase)))
+	add(forms("Ed25519 seed", edKey.Seed()))
+	add(forms("ECDSA scalar", ecBytes))
+	add(forms("RSA exponent", rsaKey.D.Bytes()[:32]))
+	add(forms("RSA prime", rsaKey.Primes[0].Bytes()[:32]))
+	secrets["RSA exponent number"] = rsaKey.D.String()[:64]
+	secrets["RSA prime number"] = rsaKey.Primes[0].String()[:64]
+	for name, line := range map[string]string{ // those that are not public in the certificate too
+		"RSA": pemLine(rsaPair, 20), "Ed25519": pemLine(edPair, 1), "ECDSA": pemLine(ecPair, 2),
+	} {
+		secrets[name+" PEM line"] = line
+	}
+
+	var values []any
+	for _, p := range []*tlstest.Pair{rsaPair, edPair, ecPair} {
+		cert, key, err := p.Write(t.TempDir(), "client")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := Entry{Name: "corp", Cert: cert, Key: key, Passphrase: secret.New(passphrase)}
+		m, err := Load(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, e, m, *m, m.Certificate(), *m.Certificate(), m.Certificate().PrivateKey, m.Facts(), m.Warnings(), m.TLSConfig(nil).RootCAs,
+			Explain(fmt.Errorf("tls: something"), "host", m, nil), ExplainStatus(495, nil, "host", m, nil))
+
+		// Every way to get the key into an error about it.
+		keyText, der := p.KeyPEM, block1(t, p.KeyPEM).Bytes
+		half := keyText[:len(keyText)/2]
+		other := ca.Issue(tlstest.Leaf{CN: "other", Client: true})
+		encrypted := encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, der).marshal(t))
+		for i, bad := range []Entry{
+			{Cert: cert, Key: write(t, "half", half)},
+			{Cert: cert, Key: write(t, "der", der)},
+			{Cert: cert, Key: write(t, "one-line", bytes.ReplaceAll(keyText, []byte("\n"), []byte(`\n`)))},
+			{Cert: cert, Key: write(t, "no-begin", keyText[12:])},
+			{Cert: cert, Key: write(t, "no-dashes", bytes.ReplaceAll(keyText, []byte("-----\n"), []byte("\n")))},
+			{Cert: cert, Key: write(t, "label", []byte("-----BEGIN "), keyText[30:])},
+			{Cert: cert, Key: write(t, "label2", []byte("-----BEGIN "), keyText[len(keyText)-90:])},
+			{Cert: cert, Key: write(t, "spoilt", encode("PRIVATE KEY", append([]byte{0x30, 0x20}, der[2:]...)))},
+			{Cert: cert, Key: write(t, "sec1", encode("EC PRIVATE KEY", der[9:]))},
+			{Cert: cert, Key: write(t, "enc", encrypted)},
+			{Cert: cert, Key: write(t, "asn1", encode("ENCRYPTED PRIVATE KEY", der))},
+			{Cert: write(t, "other.pem", other.CertPEM), Key: key},
+			{Cert: key, Key: cert},
+			{Cert: key},
+			{CA: key},
+			{CA: write(t, "ca", encode("CERTIFICATE", der))},
+		} {
+			bad.Name, bad.Passphrase = "corp", secret.New(passphrase)
+			_, err := Load(bad)
+			if err == nil {
+				t.Errorf("%s: the entry %d with %s loads", p.Cert.Leaf.Subject, i, filepath.Base(bad.Key))
+				continue
+			}
+			values = append(values, err, *err.(*LoadError), err.(*LoadError).Hint(), Explain(err, "host", nil, nil))
+		}
+	}
+	printed := output(t, values...)
+	for name, s := range secrets {
+		if strings.Contains(printed, s) {
+			t.Errorf("the output contains the %s", name)
+		}
+	}
+	for _, want := range []string{"CN=rsa", secret.Redacted, "tls.passphrase_wrong"} { // the search is not in vain
+		if !strings.Contains(printed, want) {
+			t.Errorf("the output lacks %q", want)
+		}
+	}
+}

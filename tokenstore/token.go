@@ -1,0 +1,56 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
+)
+
+// Token is what an authorization server granted for one resource (RFC 6749 section 5.1).
+type Token struct {
+	Principal principal.ID `json:"principal"`
+	Resource  string       `json:"resource"`
+	Issuer    string       `json:"issuer"`
+
+	AccessToken   secret.Text `json:"access_token,omitzero"`
+	RefreshToken  secret.Text `json:"refresh_token,omitzero"`
+	TokenType     string      `json:"token_type,omitzero"` // "Bearer"
+	Scopes        []string    `json:"scopes,omitzero"`     // granted; nil where that is not known
+	ClientID      string      `json:"client_id,omitzero"`
+	TokenEndpoint string      `json:"token_endpoint,omitzero"`
+	Expiry        time.Time   `json:"expiry,omitzero"` // zero: not known, use until it is refused
+	ObtainedAt    time.Time   `json:"obtained_at,omitzero"`
+	Subject       string      `json:"subject,omitzero"` // who signed in, if known
+}
+
+// Key returns the key of t.
+func (t *Token) Key() Key { return TokenKey(t.Principal, t.Resource, t.Issuer) }
+
+// TokenKey names the token of p for resource, from issuer.
+func TokenKey(p principal.ID, resource, issuer string) Key {
+	return Key{KindToken, p, resource, issuer}
+}
+
+func (t *Token) check() error {
+	switch {
+	case t.Resource == "":
+		return errors.New("no resource")
+	case t.AccessToken.IsZero() && t.RefreshToken.IsZero():
+		return errors.New("neither access nor refresh token")
+	}
+	return nil
+}
+
+// GetToken returns the token of k, [ErrNotFound] or a [*DamagedError].
+func GetToken(ctx context.Context, s Store, k Key) (*Token, error) { return get[Token](ctx, s, k) }
+
+// PutToken stores t in place of what its key held.
+func PutToken(ctx context.Context, s Store, t *Token) error { return put(ctx, s, t) }
+
+// Tokens returns the tokens of p sorted by key, without damaged ones.
+func Tokens(ctx context.Context, s Store, p principal.ID) ([]*Token, error) {
+	return list[Token](ctx, s, KindToken, p)
+}
