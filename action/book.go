@@ -74,10 +74,13 @@ func (b *Book[K]) Join(ctx context.Context, key K, start func() (*Action, error)
 			return nil, false, ctx.Err()
 		}
 	}
+	defer close(e.ready)
+	e.err = errNotStarted // in case start panics
 	e.action, e.err = start()
-	close(e.ready)
 	return e.action, true, e.err
 }
+
+var errNotStarted = errors.New("the question could not be asked")
 
 // over reports whether the entry is of the past: its start failed, or its action has ended.
 func (e *entry) over() bool {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,13 +31,16 @@ type DeskOptions struct {
 // Desk shows pages on a loopback listener and takes the answers. The listener is there only
 // while an action waits.
 type Desk struct {
-	opts DeskOptions
+	opts   DeskOptions
+	linger time.Duration // how long the listener outlives its last action: the person is still reading the last page
 
-	mu      sync.Mutex // guards what follows
-	srv     *listener
-	pending map[string]*pending // by id
-	states  map[string]waiting  // by OAuth state
-	recent  []*pending          // ended ones, so that a reload of their page is explained
+	mu        sync.Mutex // guards what follows
+	srv       *listener
+	closed    bool
+	pending   map[string]*pending // by id
+	states    map[string]waiting  // by OAuth state
+	recent    []*pending          // ended ones, so that a reload of their page is explained
+	idleSince time.Time           // when the last action was removed
 }
 
 // Form is an action's page.
@@ -54,6 +59,9 @@ type Next struct {
 	// State and Callback tell the desk which answer of the issuer belongs here (RFC 6749 §4.1.2).
 	State    string
 	Callback func(ctx context.Context, answer url.Values) error
+	// RedirectURI is where that answer must arrive: a path below the redirect URI that Continue was
+	// given, or "" for that one itself. An answer that arrives elsewhere changes nothing.
+	RedirectURI string
 }
 
 type pending struct {
@@ -67,12 +75,14 @@ type pending struct {
 
 // waiting is who gets the issuer's answer.
 type waiting struct {
-	p        *pending
-	callback func(ctx context.Context, answer url.Values) error
+	p           *pending
+	redirectURI string
+	callback    func(ctx context.Context, answer url.Values) error
 }
 
 type listener struct {
 	base    string // http://127.0.0.1:PORT
+	port    net.Listener
 	server  *http.Server
 	release func()
 }
@@ -85,16 +95,20 @@ func NewDesk(opts DeskOptions) *Desk {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Desk{opts: opts, pending: map[string]*pending{}, states: map[string]waiting{}}
+	return &Desk{opts: opts, linger: 30 * time.Second, pending: map[string]*pending{}, states: map[string]waiting{}}
 }
 
 // Timeout is how long an action waits for its person.
 func (d *Desk) Timeout() time.Duration { return d.opts.Timeout }
 
-// Place shows a form and returns its action. It opens nothing; see [Desk.OpenBrowser].
+// Place shows a form and returns its action. It opens nothing; see [Desk.OpenBrowser]. The error is
+// a [*PortError], or [ErrClosed] after [Desk.Close].
 func (d *Desk) Place(f Form) (*Action, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return nil, ErrClosed
+	}
 	if d.srv == nil {
 		srv, err := d.listen()
 		if err != nil {
@@ -113,6 +127,9 @@ func (d *Desk) Place(f Form) (*Action, error) {
 		defer cancel()
 		n, err := f.Continue(ctx, base+callbackPath)
 		if err == nil {
+			if n.RedirectURI == "" {
+				n.RedirectURI = base + callbackPath
+			}
 			d.expect(p, n)
 		}
 		return n, err
@@ -140,21 +157,16 @@ func (d *Desk) OpenBrowser(ctx context.Context, a *Action) bool {
 	return true
 }
 
-// Close ends every action and the listener.
+// Close ends every action and the listener, for good.
 func (d *Desk) Close() {
 	d.mu.Lock()
-	var all []*pending
-	for _, p := range d.pending {
-		all = append(all, p)
-	}
+	d.closed = true
+	all := slices.Collect(maps.Values(d.pending))
+	srv := d.freePort()
 	d.mu.Unlock()
 	for _, p := range all {
 		p.End(ErrClosed)
 	}
-	d.mu.Lock()
-	srv := d.srv
-	d.srv = nil
-	d.mu.Unlock()
 	if srv != nil {
 		srv.close(2 * time.Second) // lets the last page reach its reader
 	}
@@ -162,9 +174,6 @@ func (d *Desk) Close() {
 
 // stepTimeout bounds one talk with the issuer.
 const stepTimeout = 30 * time.Second
-
-// lingerTime is how long the listener outlives its last action: the person is still reading the last page.
-const lingerTime = 30 * time.Second
 
 func (d *Desk) remove(p *pending) {
 	d.mu.Lock()
@@ -174,17 +183,18 @@ func (d *Desk) remove(p *pending) {
 	if d.recent = append(d.recent, p); len(d.recent) > 16 {
 		d.recent = d.recent[1:]
 	}
+	d.idleSince = time.Now()
 	if len(d.pending) == 0 && d.srv != nil {
 		srv := d.srv
-		time.AfterFunc(lingerTime, func() { d.closeIdle(srv) })
+		time.AfterFunc(d.linger, func() { d.closeIdle(srv) })
 	}
 }
 
 func (d *Desk) closeIdle(srv *listener) {
 	d.mu.Lock()
-	idle := d.srv == srv && len(d.pending) == 0
+	idle := d.srv == srv && len(d.pending) == 0 && time.Since(d.idleSince) >= d.linger
 	if idle {
-		d.srv = nil
+		d.freePort()
 		d.recent = nil
 	}
 	d.mu.Unlock()
@@ -193,13 +203,24 @@ func (d *Desk) closeIdle(srv *listener) {
 	}
 }
 
+// freePort gives the port back at once, so that the next Place can have it while the returned
+// listener's connections end; nil without one. The caller holds mu.
+func (d *Desk) freePort() *listener {
+	srv := d.srv
+	d.srv = nil
+	if srv != nil {
+		_ = srv.port.Close()
+	}
+	return srv
+}
+
 func (d *Desk) listen() (*listener, error) {
 	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", d.opts.Port))
 	if err != nil {
 		return nil, &PortError{Port: d.opts.Port, Err: err}
 	}
 	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	srv := &listener{base: "http://" + addr.String(), release: func() {}}
+	srv := &listener{base: "http://" + addr.String(), port: l, release: func() {}}
 	if d.opts.Own != nil {
 		srv.release = d.opts.Own(addr)
 	}
@@ -213,7 +234,7 @@ func (d *Desk) listen() (*listener, error) {
 		ErrorLog:          slog.NewLogLogger(d.opts.Logger.Handler(), slog.LevelDebug),
 	}
 	go func() {
-		if err := srv.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.server.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			d.opts.Logger.Error("the login page stopped", "error", err)
 		}
 	}()
@@ -234,7 +255,7 @@ func (d *Desk) find(id string) (p *pending, waiting bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if p := d.pending[id]; p != nil {
-		return p, true
+		return p, p.waits()
 	}
 	for _, p := range d.recent {
 		if p.id == id {
@@ -248,8 +269,11 @@ func (d *Desk) byState(state string) (waiting, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w, ok := d.states[state]
-	return w, ok
+	return w, ok && w.p.waits()
 }
+
+// waits reports whether the person can still answer; what has ended is removed a moment later.
+func (p *pending) waits() bool { return p.EndedAt().IsZero() }
 
 // expect lets the callback find p, unless p has ended meanwhile.
 func (d *Desk) expect(p *pending, n Next) {
@@ -257,6 +281,6 @@ func (d *Desk) expect(p *pending, n Next) {
 	defer d.mu.Unlock()
 	if d.pending[p.id] == p && n.State != "" {
 		p.state = n.State
-		d.states[n.State] = waiting{p, n.Callback}
+		d.states[n.State] = waiting{p, n.RedirectURI, n.Callback}
 	}
 }

@@ -42,10 +42,12 @@ func (d *Desk) handler(host string) http.Handler {
 	mux.HandleFunc("GET /l/{id}", d.showPage)
 	mux.HandleFunc("POST /l/{id}", d.takeAnswer)
 	mux.HandleFunc("GET "+callbackPath, d.takeCallback)
+	mux.HandleFunc("GET "+callbackPath+"/{issuer}", d.takeCallback)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.write(w, r, http.StatusNotFound, "", view{Title: "Nothing here", Text: "This address shows sign-in pages while one is waiting."})
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header(w, "") // also for what the mux answers itself
 		// A page of another site that got its name to resolve to us must not talk to us (DNS rebinding).
 		if r.Host != host {
 			d.write(w, r, http.StatusForbidden, "", view{Title: "Refused", Text: "This page is only for this computer's own browser."})
@@ -100,15 +102,21 @@ func (d *Desk) goOn(w http.ResponseWriter, r *http.Request, p *pending) {
 	next, err := p.goOn()
 	if err != nil || next.URL == "" {
 		p.End(err)
+	}
+	if !p.waits() {
 		d.writeEnd(w, r, p)
 		return
 	}
-	header(w, next.URL)
 	http.Redirect(w, r, next.URL, http.StatusSeeOther)
 }
 
 // takeCallback takes the issuer's answer. An unknown state, or one given twice, changes nothing.
 func (d *Desk) takeCallback(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet { // the mux takes HEAD for a GET; what only looks must not use up the answer
+		w.Header().Set("Allow", http.MethodGet)
+		d.write(w, r, http.StatusMethodNotAllowed, "", view{Title: "Not allowed", Text: "Only a browser's GET is taken here."})
+		return
+	}
 	answer, err := url.ParseQuery(r.URL.RawQuery)
 	bad := func(text string) {
 		d.write(w, r, http.StatusBadRequest, "", view{Title: "This answer belongs to no sign-in", Text: text})
@@ -124,7 +132,7 @@ func (d *Desk) takeCallback(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	to, ok := d.byState(answer.Get("state"))
-	if !ok {
+	if !ok || to.redirectURI != "http://"+r.Host+r.URL.Path {
 		bad("Nothing was changed. If you were signing in, go back to the page that the link opened.")
 		return
 	}
@@ -140,7 +148,7 @@ func (d *Desk) takeCallback(w http.ResponseWriter, r *http.Request) {
 }
 
 func formView(p Prompt) view {
-	v := view{Buttons: true, Action: strings.TrimPrefix(p.URL, baseOf(p.URL))}
+	v := view{Buttons: true, Action: p.URL[strings.LastIndex(p.URL, "/l/"):]}
 	switch p.Kind {
 	case AllowAddress:
 		v.Title = "Let your agent read a page on your network?"
@@ -154,7 +162,7 @@ func formView(p Prompt) view {
 		if len(p.Scopes) > 0 {
 			scopes = strings.Join(p.Scopes, ", ")
 		}
-		v.Rows = [][2]string{{"Page's site", p.Origin.String()}, {"Signs you in", ShowIssuer(p.Issuer)}, {"Asks for", sanitize.Line(scopes, 600)}}
+		v.Rows = [][2]string{{"Page's site", p.Origin.String()}, {"Signs you in", ShowIssuer(p.Issuer)}, {"Asks for", sanitize.Line(scopes, 8<<10)}}
 		v.Yes = "Continue to sign-in"
 	}
 	return v
@@ -171,14 +179,6 @@ func ShowIssuer(issuer string) string {
 		return sanitize.Line(issuer, 200)
 	}
 	return o.String() + sanitize.Line(u.EscapedPath(), 100)
-}
-
-func baseOf(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return ""
-	}
-	return u.Scheme + "://" + u.Host
 }
 
 func (d *Desk) writeEnd(w http.ResponseWriter, r *http.Request, p *pending) {
@@ -217,8 +217,10 @@ func (d *Desk) write(w http.ResponseWriter, r *http.Request, status int, formTar
 func header(w http.ResponseWriter, target string) {
 	sum := sha256.Sum256([]byte(pageCSS))
 	forms := "'self' https:"
-	if strings.HasPrefix(target, "http://") {
-		forms += " " + baseOf(target)
+	if u, err := url.Parse(target); err == nil && u.Scheme == "http" {
+		if o, err := origin.Of(u); err == nil { // canonical, so it has nothing that ends a directive
+			forms += " " + o.String()
+		}
 	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+

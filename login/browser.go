@@ -6,28 +6,32 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/oauth2"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/principal"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
 // placePage puts the short page up. The server hears of us only when the person continues.
-func (f *Flows) placePage(_ context.Context, req Request) (*action.Action, error) {
+func (f *Flows) placePage(req Request) (*action.Action, error) {
 	if err := canGetClient(req); err != nil {
 		return nil, err
 	}
-	var c Credentials
-	var reused bool
+	var reused atomic.Pointer[Credentials] // Continue may still run when the action has ended
 	a, err := f.opts.Desk.Place(action.Form{
 		Prompt: action.Prompt{Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Scopes: req.Scopes},
 		Target: req.Server.AuthorizationEndpoint,
 		Continue: func(ctx context.Context, redirectURI string) (action.Next, error) {
-			var err error
-			ctx = principal.With(ctx, req.Principal)
-			if c, reused, err = f.client(ctx, req, redirectURI); err != nil {
+			redirectURI = req.redirectURI(redirectURI)
+			c, stored, err := f.client(principal.With(ctx, req.Principal), req, redirectURI)
+			if err != nil {
 				return action.Next{}, err
+			}
+			if stored {
+				reused.Store(&c)
 			}
 			return f.authorizationRequest(req, c, redirectURI), nil
 		},
@@ -38,8 +42,8 @@ func (f *Flows) placePage(_ context.Context, req Request) (*action.Action, error
 	go func() { // ends with the action
 		<-a.Done()
 		// Servers that forgot a client say so on a page of theirs, and the browser never comes back.
-		if reused && (errors.Is(a.Err(), action.ErrExpired) || isUnknownClient(a.Err())) {
-			f.forgetRegistration(context.Background(), req, c)
+		if c := reused.Load(); c != nil && (errors.Is(a.Err(), action.ErrExpired) || isUnknownClient(a.Err())) {
+			f.forgetRegistration(context.Background(), req, *c)
 		}
 	}()
 	return a, nil
@@ -54,7 +58,7 @@ func (f *Flows) authorizationRequest(req Request, c Credentials, redirectURI str
 	}
 	return action.Next{
 		URL:   conf.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("resource", req.Resource)),
-		State: state,
+		State: state, RedirectURI: redirectURI,
 		Callback: func(ctx context.Context, answer url.Values) error {
 			code, err := checkAnswer(req, answer)
 			if err != nil {
@@ -82,7 +86,7 @@ func checkAnswer(req Request, answer url.Values) (code string, err error) {
 	case e == "access_denied":
 		return "", action.ErrDenied
 	case e != "":
-		return "", &TokenError{Endpoint: shownEndpoint(req.Server.AuthorizationEndpoint), Status: 302, ErrorCode: e, Description: answer.Get("error_description")}
+		return "", &TokenError{Endpoint: shownEndpoint(req.Server.AuthorizationEndpoint), Status: 302, ErrorCode: e, Description: sanitize.Text(answer.Get("error_description"))}
 	}
 	if code = answer.Get("code"); code == "" || len(code) > 8<<10 || strings.ContainsAny(code, "\x00\r\n") {
 		return "", &AnswerError{Issuer: req.Server.Issuer, Reason: "it has no usable code"}

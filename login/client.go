@@ -2,6 +2,8 @@ package login
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"slices"
@@ -21,6 +23,18 @@ func canGetClient(req Request) error {
 		return &ClientError{Issuer: req.Server.Issuer, Reason: "none is configured for this site, and the server does not offer dynamic registration"}
 	}
 	return nil
+}
+
+// redirectURI is the one to sign in with, given the one of all sign-ins. Where we register
+// ourselves it is the issuer's own: so a code of another issuer, sent back with our state by a
+// dishonest one, arrives at the wrong place (mix-up, RFC 9700 §4.4.2). A configured client has been
+// registered with the plain one.
+func (r Request) redirectURI(all string) string {
+	if r.Client.ID != "" {
+		return all
+	}
+	sum := sha256.Sum256([]byte(r.Server.Issuer))
+	return all + "/" + hex.EncodeToString(sum[:16])
 }
 
 // client returns the client to use: the configured one, else the stored registration, else a
@@ -121,13 +135,16 @@ func (f *Flows) register(ctx context.Context, req Request, redirectURI string) (
 	return Credentials{ID: reg.ClientID, Secret: reg.ClientSecret, AuthMethod: reg.AuthMethod}, nil
 }
 
+// authMethods are those that postForm knows, the best for us first.
+var authMethods = []string{"none", "client_secret_basic", "client_secret_post"}
+
 // registrationMethod: a native app keeps no secret (RFC 8252 §8.5); where the server insists, the
 // secret it gives is used as it wants. No list means client_secret_basic (RFC 8414 §2).
 func registrationMethod(supported []string) (string, error) {
 	if len(supported) == 0 {
 		return "none", nil // what the server gives back decides
 	}
-	for _, m := range []string{"none", "client_secret_basic", "client_secret_post"} {
+	for _, m := range authMethods {
 		if slices.Contains(supported, m) {
 			return m, nil
 		}
@@ -154,10 +171,16 @@ func parseRegistration(answer []byte, asked string) (*tokenstore.Client, error) 
 		ClientID: a.ClientID, ClientSecret: secret.New(a.ClientSecret), AuthMethod: a.AuthMethod,
 		RegistrationAccessToken: secret.New(a.AccessToken), RegistrationClientURI: a.ClientURI,
 	}
-	if reg.AuthMethod == "" {
-		if reg.AuthMethod = asked; asked == "none" && a.ClientSecret != "" {
-			reg.AuthMethod = "client_secret_basic"
-		}
+	switch {
+	case a.ClientSecret == "":
+		reg.AuthMethod = "none" // whatever it says: there is nothing to authenticate with
+	case reg.AuthMethod == "" && asked == "none":
+		reg.AuthMethod = "client_secret_basic"
+	case reg.AuthMethod == "":
+		reg.AuthMethod = asked
+	}
+	if !slices.Contains(authMethods, reg.AuthMethod) {
+		return nil, errors.New("its token_endpoint_auth_method is not one that was asked for")
 	}
 	// Seconds since 1970; 0 is never (RFC 7591 §3.2.1).
 	if at := number(a.SecretExpiry); at > 0 && at < 1<<40 && a.ClientSecret != "" {

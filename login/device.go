@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ const (
 	defaultInterval = 5 * time.Second // RFC 8628 §3.2
 	maxInterval     = 60 * time.Second
 	maxDeviceTime   = 15 * time.Minute
+	deviceStepTime  = 30 * time.Second // to get a client and a code; somebody waits for the call
 )
 
 // deviceAnswer is a device authorization response (RFC 8628 §3.2), validated.
@@ -65,21 +67,23 @@ func (f *Flows) startDevice(ctx context.Context, req Request) (*action.Action, e
 // authorizeDevice makes the device authorization request (RFC 8628 §3.1). A stored registration
 // that the server has forgotten is replaced once.
 func (f *Flows) authorizeDevice(ctx context.Context, req Request) (Credentials, *deviceAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, deviceStepTime)
+	defer cancel()
 	endpoint := req.Server.DeviceAuthorizationEndpoint
 	form := map[string]string{"resource": req.Resource}
 	if len(req.Scopes) > 0 {
 		form["scope"] = strings.Join(req.Scopes, " ")
 	}
-	for {
-		c, stored, err := f.client(ctx, req, "http://127.0.0.1/callback")
+	for first := true; ; first = false {
+		c, stored, err := f.client(ctx, req, req.redirectURI("http://127.0.0.1/callback"))
 		if err != nil {
 			return c, nil, err
 		}
 		status, body, err := f.postForm(ctx, endpoint, c, form)
 		if err == nil && status != http.StatusOK {
-			err = parseError(endpoint, status, body)
+			err = conceal(parseError(endpoint, status, body), c, form)
 		}
-		if stored && isUnknownClient(err) {
+		if first && stored && isUnknownClient(err) {
 			f.forgetRegistration(ctx, req, c)
 			continue
 		}
@@ -183,6 +187,9 @@ func verificationOrigin(issuer, raw string) (origin.Origin, error) {
 
 // site is the registrable domain of an origin's host, the host itself where it has none.
 func site(o origin.Origin) string {
+	if _, err := netip.ParseAddr(o.Host()); err == nil {
+		return o.Host()
+	}
 	if s, err := publicsuffix.EffectiveTLDPlusOne(o.Host()); err == nil {
 		return s
 	}
@@ -227,7 +234,7 @@ func afterPoll(interval time.Duration, err error) (time.Duration, error) {
 		return min(interval*2, maxInterval), nil
 	case e.ErrorCode == "authorization_pending":
 		return interval, nil
-	case e.ErrorCode == "slow_down":
+	case e.ErrorCode == "slow_down", e.Status == http.StatusTooManyRequests:
 		return min(interval+5*time.Second, maxInterval), nil
 	case e.ErrorCode == "access_denied":
 		return 0, action.ErrDenied

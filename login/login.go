@@ -102,7 +102,7 @@ func (f *Flows) begin(ctx context.Context, req Request) (*action.Action, error) 
 	if err := checkPKCE(req.Server); err != nil {
 		return nil, err
 	}
-	a, err := f.placePage(ctx, req)
+	a, err := f.placePage(req)
 	if err != nil {
 		return nil, err
 	}

@@ -19,13 +19,16 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/mcp-authfetch/mcp-authfetch/challenge"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
 const (
 	maxAnswer   = 64 << 10         // of a token, registration or device authorization endpoint
+	maxScopes   = 256              // kept of what a token response says was granted
 	postTimeout = 10 * time.Second // of one request to them
 )
 
@@ -58,7 +61,23 @@ func (f *Flows) postToken(ctx context.Context, endpoint string, c Credentials, f
 	if err != nil {
 		return nil, err
 	}
-	return parseToken(endpoint, status, body)
+	answer, err := parseToken(endpoint, status, body)
+	return answer, conceal(err, c, form)
+}
+
+// conceal takes what was sent out of a server's words: some echo the request.
+func conceal(err error, c Credentials, form map[string]string) error {
+	var e *TokenError
+	if !errors.As(err, &e) {
+		return err
+	}
+	for _, s := range []string{c.Secret.Reveal(), form["code"], form["code_verifier"], form["refresh_token"], form["device_code"]} {
+		if s != "" {
+			e.ErrorCode = strings.ReplaceAll(e.ErrorCode, s, secret.Redacted)
+			e.Description = strings.ReplaceAll(e.Description, s, secret.Redacted)
+		}
+	}
+	return err
 }
 
 // postForm sends a form to an endpoint that authenticates the client (RFC 6749 §2.3). Redirects
@@ -153,7 +172,10 @@ func parseError(endpoint string, status int, body []byte) *TokenError {
 		e.Reason = "the answer is not a valid JSON object"
 		return e
 	}
-	e.ErrorCode, e.Description = a.Error, a.Description
+	if a.Error == "" {
+		e.Reason = "the answer has neither the expected form nor that of an OAuth error"
+	}
+	e.ErrorCode, e.Description = a.Error, sanitize.Text(a.Description)
 	return e
 }
 
@@ -163,12 +185,11 @@ func parseToken(endpoint string, status int, body []byte) (*tokenAnswer, error) 
 		TokenType    string         `json:"token_type"`
 		ExpiresIn    jsontext.Value `json:"expires_in"`
 		RefreshToken string         `json:"refresh_token"`
-		Scope        *string        `json:"scope"`
+		Scope        string         `json:"scope"`
 		Error        string         `json:"error"`
 	}
 	if err := json.Unmarshal(body, &a); err != nil || status != http.StatusOK || a.Error != "" {
-		e := parseError(endpoint, status, body)
-		return nil, e
+		return nil, parseError(endpoint, status, body)
 	}
 	unusable := func(reason string) error {
 		return &TokenError{Endpoint: shownEndpoint(endpoint), Status: status, Reason: reason}
@@ -185,8 +206,10 @@ func parseToken(endpoint string, status int, body []byte) (*tokenAnswer, error) 
 		accessToken: secret.New(a.AccessToken), refreshToken: secret.New(a.RefreshToken),
 		tokenType: "Bearer", lifetime: seconds(a.ExpiresIn),
 	}
-	if a.Scope != nil {
-		answer.scopes = slices.Compact(strings.Fields(*a.Scope))
+	for s := range strings.FieldsSeq(a.Scope) {
+		if challenge.IsScope(s) && !slices.Contains(answer.scopes, s) && len(answer.scopes) < maxScopes {
+			answer.scopes = append(answer.scopes, s)
+		}
 	}
 	return answer, nil
 }

@@ -53,7 +53,7 @@ func newConverter() *converter.Converter {
 	c.Register.RendererFor("blockquote", converter.TagTypeBlock, renderQuote, converter.PriorityEarly)
 	c.Register.RendererFor(checkbox, converter.TagTypeInline, renderCheckbox, converter.PriorityEarly)
 	c.Register.TextTransformer(escapeEntities, converter.PriorityEarly)
-	_ = escapeBracket
+	c.Register.UnEscaper(escapeBracket, converter.PriorityEarly)
 	return c
 }
 

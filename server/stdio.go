@@ -103,14 +103,18 @@ func (r *drainReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// drainWriter counts the answers; every message is one Write.
+// drainWriter counts the answers; every message is one Write. It keeps them apart: requests to the
+// client are not written under the library's own lock.
 type drainWriter struct {
 	out   io.Writer
 	drain *drain
+	mu    sync.Mutex // held while a message is written
 }
 
 func (w *drainWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
 	n, err := w.out.Write(p)
+	w.mu.Unlock()
 	if isAnswer(p) {
 		w.drain.add(-1)
 	}

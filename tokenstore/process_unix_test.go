@@ -55,6 +55,7 @@ func TestMain(m *testing.M) {
 func child(ctx context.Context, name, dir, arg string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+name+"|"+dir+"|"+arg)
+	cmd.Stderr = os.Stderr
 	return cmd
 }
 
@@ -84,8 +85,8 @@ func TestManyProcesses(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range processes {
 		all.Go(func() {
-			if out, err := child(t.Context(), "write many", dir, "p"+strconv.Itoa(i)).CombinedOutput(); err != nil {
-				t.Errorf("process %d: %v\n%s", i, err, out)
+			if err := child(t.Context(), "write many", dir, "p"+strconv.Itoa(i)).Run(); err != nil {
+				t.Errorf("process %d: %v", i, err)
 			}
 		})
 	}
@@ -318,7 +319,7 @@ func TestFullDisk(t *testing.T) {
 	if err := PutToken(t.Context(), f, sampleToken()); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := child(t.Context(), "write large", dir, "").CombinedOutput(); err != nil || string(out) != "refused\n" {
+	if out, err := child(t.Context(), "write large", dir, "").Output(); err != nil || string(out) != "refused\n" {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if _, err := GetToken(t.Context(), f, sampleToken().Key()); err != nil {
@@ -394,7 +395,7 @@ func TestWithoutRights(t *testing.T) {
 			}
 			defer func() { _ = os.Chmod(dir, 0o700) }()
 
-			out, err := child(t.Context(), "may not", dir, "").CombinedOutput()
+			out, err := child(t.Context(), "may not", dir, "").Output()
 			if err != nil || string(out) != tt.want {
 				t.Errorf("%v, output:\n%swant:\n%s", err, out, tt.want)
 			}
