@@ -3,178 +3,168 @@ package auth
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/challenge"
-	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
-// challenged reports whether resp asks for an access token in a way we can answer: a 401 that does
-// not only speak of other schemes; a 403 or a redirect that says where its metadata is, or whose
-// Bearer challenge says that the scope is too small. A bare 403 is a no, not a question.
-func challenged(resp *http.Response, w *work, tok *tokenstore.Token) ([]challenge.Challenge, bool) {
+// question is what a response asks of us.
+type question int
+
+const (
+	nothing    question = iota
+	wantsToken          // there was none, or it was not accepted
+	wantsScope          // the token was accepted and does not reach far enough (RFC 6750 §3.1)
+)
+
+// question reads what resp, the answer to a request with tok, asks for: a token where it is a 401
+// that does not only speak of other schemes, or a 403 or redirect that says so in a challenge. A
+// bare 403 is a no, not a question.
+func (t *Transport) question(w *work, resp *http.Response, tok *tokenstore.Token) (question, []challenge.Challenge) {
 	status := resp.StatusCode
 	if status != http.StatusUnauthorized && status != http.StatusForbidden && (status < 300 || status > 399) {
-		return nil, false
+		return nothing, nil
 	}
 	cs := challenge.Parse(resp.Header.Values("Www-Authenticate"))
 	bearer, isBearer := challenge.Find(cs, "Bearer")
+	isOAuth := isBearer || challenge.ResourceMetadata(cs) != ""
+	code := bearer.Params["error"]
 	switch {
-	case status == http.StatusUnauthorized:
-		return cs, len(cs) == 0 || isBearer || challenge.ResourceMetadata(cs) != "" || w.site.Issuer != ""
-	case status == http.StatusForbidden:
-		if bearer.Params["error"] == "insufficient_scope" {
-			return cs, !granted(tok, bearer.Scopes())
-		}
-		return cs, tok == nil && (isBearer || challenge.ResourceMetadata(cs) != "")
-	default:
-		return cs, challenge.ResourceMetadata(cs) != ""
+	case status == http.StatusUnauthorized && (len(cs) == 0 || isOAuth || tok != nil || w.site.Issuer != ""):
+		return wantsToken, cs
+	case status == http.StatusForbidden && isOAuth && (tok == nil || code == "invalid_token"):
+		return wantsToken, cs
+	case status == http.StatusForbidden && code == "insufficient_scope" && t.mayStepUp(w, bearer.Scopes(), tok):
+		return wantsScope, cs
+	case status < 400 && challenge.ResourceMetadata(cs) != "":
+		return wantsToken, cs
 	}
+	return nothing, nil
 }
 
-// granted reports whether tok was asked for with all of want already: asking again changes nothing.
-func granted(tok *tokenstore.Token, want []string) bool {
-	if tok == nil {
+// mayStepUp reports whether signing in again can get tok the scopes in want. It cannot where they
+// are granted already, where the config asks for others, and where the issuer gave less than it
+// was asked for the last time.
+func (t *Transport) mayStepUp(w *work, want []string, tok *tokenstore.Token) bool {
+	if w.site.Scopes != nil {
+		want = w.site.Scopes
+	}
+	if within(want, tok.Scopes) {
 		return false
 	}
-	return !slices.ContainsFunc(want, func(s string) bool { return !slices.Contains(tok.Scopes, s) })
+	last, ok := t.steps.Load(tok.Key())
+	if !ok {
+		return true
+	}
+	a := last.(*action.Action)
+	succeeded := !a.EndedAt().IsZero() && a.Err() == nil
+	return !succeeded || !within(want, a.Prompt().Scopes)
+}
+
+func within(part, whole []string) bool {
+	return !slices.ContainsFunc(part, func(s string) bool { return !slices.Contains(whole, s) })
 }
 
 // answer returns the token that should satisfy the challenge, [*ActionRequired] where a person is
-// needed, or (nil, nil) where the challenge is not ours to answer. tok is what was refused.
-func (t *Transport) answer(ctx context.Context, w *work, cs []challenge.Challenge, status int, tok *tokenstore.Token) (*tokenstore.Token, error) {
-	if tok != nil && status == http.StatusUnauthorized {
+// needed, or (nil, nil) where the challenge is not ours to answer. tok is what was sent, if any.
+func (t *Transport) answer(ctx context.Context, w *work, q question, cs []challenge.Challenge, tok *tokenstore.Token) (*tokenstore.Token, error) {
+	if q == wantsToken {
 		next, err := t.again(ctx, w, tok)
 		if next != nil || err != nil {
 			return next, err
 		}
 	}
-	req, err := t.request(ctx, w, cs, tok)
-	if err != nil || req == nil {
-		return nil, err
-	}
-	if req.Grant == login.ClientCredentials {
-		return t.opts.Login.ClientCredentials(ctx, *req)
-	}
-	a, err := t.opts.Login.Start(ctx, *req)
-	if err != nil {
-		return nil, err
-	}
-	return nil, &ActionRequired{a}
+	return t.login(ctx, w, q, cs, tok)
 }
 
-// again gets a new token for one that was refused, without a person: nil if that cannot be.
+// again gets a token in place of tok without a new login: nil where that cannot be.
 func (t *Transport) again(ctx context.Context, w *work, tok *tokenstore.Token) (*tokenstore.Token, error) {
 	cur, err := t.find(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	if cur != nil && !cur.AccessToken.Equal(tok.AccessToken.Reveal()) {
-		return cur, nil // renewed by someone else meanwhile
+	if cur != nil && !expiring(cur, time.Now()) && (tok == nil || !cur.AccessToken.Equal(tok.AccessToken.Reveal())) {
+		return cur, nil // someone else was faster
 	}
-	if !tok.RefreshToken.IsZero() {
-		if next, err := t.renew(ctx, tok); next != nil || err != nil {
-			return next, err
-		}
+	if tok == nil || tok.RefreshToken.IsZero() {
 		return nil, nil
 	}
-	if time.Since(tok.ObtainedAt) < freshFor {
-		return nil, &RefusedError{Origin: w.origin, Issuer: tok.Issuer}
+	next, err := t.renew(ctx, w, tok)
+	if err != nil && !isTransient(err) {
+		t.opts.Logger.Warn("the token could not be refreshed; a new login is needed", "origin", w.origin.String(), "error", err)
+		return nil, nil
 	}
-	return nil, nil
+	return next, err
 }
 
-// request finds out who issues tokens for this resource, and what to ask for. nil: nobody says.
-func (t *Transport) request(ctx context.Context, w *work, cs []challenge.Challenge, tok *tokenstore.Token) (*login.Request, error) {
-	if w.origin.Scheme() != "https" && !(w.origin.IsLoopback() && w.site.Configured) {
-		return nil, &PlaintextError{Origin: w.origin}
-	}
-	res, err := t.opts.Discovery.Resource(ctx, w.req.URL, challenge.ResourceMetadata(cs))
-	var notFound *discovery.NotFoundError
-	switch {
-	case err == nil:
-	case !errors.As(err, &notFound):
+// login begins one, or makes it where nobody is needed for it.
+func (t *Transport) login(ctx context.Context, w *work, q question, cs []challenge.Challenge, tok *tokenstore.Token) (*tokenstore.Token, error) {
+	req, err := t.request(ctx, w, cs, tok)
+	if err != nil || req == nil {
 		return nil, err
-	case w.site.Issuer != "":
-		res = &discovery.Resource{Resource: w.origin.String()} // the config says what the resource does not
-	case len(cs) == 0:
-		return nil, nil // a bare 401: nothing here speaks OAuth
-	default:
-		return nil, &NoIssuerError{Origin: w.origin, Err: err}
 	}
-	issuer := w.site.Issuer
-	if issuer == "" {
-		if len(res.AuthorizationServers) == 0 {
-			return nil, &NoIssuerError{Origin: w.origin}
+	if q == wantsToken && tok != nil && isFresh(tok, time.Now()) && tok.Resource == req.Resource && tok.Issuer == req.Server.Issuer {
+		return nil, &RefusedError{Origin: w.origin, Issuer: tok.Issuer} // a new one would fare no better
+	}
+	if q == wantsToken {
+		if err := t.makeRoom(ctx, w, req); err != nil {
+			return nil, err
 		}
-		issuer = t.choose(ctx, w, res.AuthorizationServers)
 	}
-	if strings.HasPrefix(issuer, "http:") && !w.origin.IsLoopback() {
-		return nil, &PlaintextError{Origin: w.origin, Issuer: issuer}
+	if req.Grant == login.ClientCredentials {
+		return t.silently(ctx, w, q, req, tok)
 	}
-	server, err := t.opts.Discovery.AuthServer(ctx, issuer)
+	a, err := t.opts.Login.Start(ctx, *req)
 	if err != nil {
 		return nil, err
 	}
-	req := &login.Request{
-		Principal: w.principal, Origin: w.origin, Resource: res.Resource, Server: server,
-		Scopes: scopes(w.site, cs, res, tok), Grant: w.site.Grant,
+	if q == wantsScope {
+		t.steps.Store(tok.Key(), a)
 	}
-	// A client registered beforehand is used only where the config ties the origin to its issuer:
-	// else any site could borrow it by naming the issuer (RFC 9728 §7.4).
-	if w.site.Issuer == issuer {
-		req.Client = t.client(issuer)
-	}
-	return req, nil
+	return nil, &ActionRequired{a}
 }
 
-// choose takes the issuer where this resource has a client already, else the first.
-func (t *Transport) choose(ctx context.Context, w *work, issuers []string) string {
-	for _, issuer := range issuers {
-		if _, err := tokenstore.GetClient(ctx, t.opts.Store, tokenstore.ClientKey(w.principal, issuer)); err == nil {
-			return issuer
-		}
-	}
-	return issuers[0]
-}
-
-// scopes: the configured ones and no more; else what the challenge asks for, with what was asked
-// for before; else what the resource lists; else none.
-func scopes(site Site, cs []challenge.Challenge, res *discovery.Resource, tok *tokenstore.Token) []string {
-	if site.Scopes != nil {
-		return site.Scopes
-	}
-	if c, ok := challenge.Find(cs, "Bearer"); ok {
-		if want := c.Scopes(); len(want) > 0 {
-			if tok != nil {
-				want = union(tok.Scopes, want)
+// silently logs in with the client's own credentials, once among all goroutines.
+func (t *Transport) silently(ctx context.Context, w *work, q question, req *login.Request, tok *tokenstore.Token) (*tokenstore.Token, error) {
+	flight := strings.Join([]string{"client", string(req.Principal), req.Resource, req.Server.Issuer, strings.Join(req.Scopes, " ")}, "\x00")
+	return t.once(ctx, flight, func(ctx context.Context) (*tokenstore.Token, error) {
+		if q == wantsToken {
+			if next, err := t.again(ctx, w, tok); next != nil || err != nil {
+				return next, err
 			}
-			return want
 		}
-	}
-	return res.ScopesSupported
+		return t.opts.Login.ClientCredentials(ctx, *req)
+	})
 }
 
-func union(a, b []string) []string {
-	all := slices.Clone(a)
-	for _, s := range b {
-		if !slices.Contains(all, s) {
-			all = append(all, s)
-		}
+// makeRoom deletes the token that was of no use for this page but would still be taken for it
+// after the login: its resource reaches less far than the one that the page has now.
+func (t *Transport) makeRoom(ctx context.Context, w *work, req *login.Request) error {
+	cur, err := t.find(ctx, w)
+	if err != nil || cur == nil {
+		return err
 	}
-	return all
+	of, _ := w.depth(cur.Resource)
+	if now, ok := w.depth(req.Resource); !ok || of <= now {
+		return nil
+	}
+	return t.opts.Store.Delete(ctx, cur.Key())
 }
 
-func isNotFound(err error) bool { return errors.Is(err, tokenstore.ErrNotFound) }
-
-// discard lets the connection be used again.
-func discard(resp *http.Response) {
-	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
-	_ = resp.Body.Close()
+// refused says what it means that tok, which was to answer a challenge, was not accepted: that the
+// page wants a token of another issuer or for another resource, or that nothing helps.
+func (t *Transport) refused(ctx context.Context, w *work, cs []challenge.Challenge, tok *tokenstore.Token) error {
+	_, err := t.login(ctx, w, wantsToken, cs, tok)
+	var needed *ActionRequired
+	var declined *action.DeclinedError
+	if errors.As(err, &needed) || errors.As(err, &declined) {
+		return err
+	}
+	return &RefusedError{Origin: w.origin, Issuer: tok.Issuer}
 }

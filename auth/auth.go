@@ -2,10 +2,13 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"golang.org/x/sync/singleflight"
 
@@ -51,7 +54,8 @@ type Options struct {
 // [*ActionRequired]. The request's context must carry a principal.
 type Transport struct {
 	opts    Options
-	refresh singleflight.Group
+	flights singleflight.Group
+	steps   sync.Map // tokenstore.Key to the *action.Action that last asked for more scopes than that token has
 }
 
 // New returns a Transport.
@@ -69,45 +73,35 @@ func New(opts Options) *Transport {
 }
 
 // RoundTrip implements [http.RoundTripper]. A request whose body cannot be had again
-// (Request.GetBody) is not sent a second time.
+// (Request.GetBody) is not sent a second time: where a new token was to be had at once, the
+// challenge is returned as it came.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	w, err := t.work(req)
+	w, tok, err := t.prepare(req)
 	if err != nil {
-		return nil, err
-	}
-	tok, err := t.stored(req.Context(), w)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := t.send(req, w, tok)
-	if err != nil {
-		return nil, t.explain(req.Context(), w, err)
-	}
-	cs, ok := challenged(resp, w, tok)
-	if !ok {
-		return resp, nil
-	}
-	next, err := t.answer(req.Context(), w, cs, resp.StatusCode, tok)
-	if err != nil || next == nil {
-		if err == nil {
-			return resp, nil // nobody here can answer it: the caller sees it as it is
+		if req.Body != nil {
+			_ = req.Body.Close()
 		}
-		discard(resp)
 		return nil, err
 	}
-	if req.Body != nil && req.GetBody == nil {
+	resp, err := t.send(w, tok, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	q, cs := t.question(w, resp, tok)
+	if q == nothing {
 		return resp, nil
 	}
-	discard(resp)
-	resp, err = t.send(req, w, next)
-	if err != nil {
-		return nil, t.explain(req.Context(), w, err)
+	release(resp)
+	next, err := t.answer(req.Context(), w, q, cs, tok)
+	switch {
+	case err != nil:
+		_ = resp.Body.Close()
+		return nil, err
+	case next == nil || !repeatable(req):
+		return resp, nil // it cannot be answered here: the caller sees it as it is
 	}
-	if resp.StatusCode == http.StatusUnauthorized {
-		discard(resp)
-		return nil, &RefusedError{Origin: w.origin, Issuer: next.Issuer}
-	}
-	return resp, nil
+	_ = resp.Body.Close()
+	return t.sendAgain(w, next)
 }
 
 // work is one request's share of facts.
@@ -118,30 +112,38 @@ type work struct {
 	req       *http.Request
 }
 
-func (t *Transport) work(req *http.Request) (*work, error) {
+// mayBePlain reports whether OAuth may run over plain http: between loopback origins that the
+// configuration names.
+func (w *work) mayBePlain() bool { return w.origin.IsLoopback() && w.site.Configured }
+
+// prepare finds out what is known about req, and the token it is owed.
+func (t *Transport) prepare(req *http.Request) (*work, *tokenstore.Token, error) {
+	if req.URL == nil {
+		return nil, nil, &origin.Error{Reason: "it is missing"}
+	}
 	o, err := origin.Of(req.URL)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := principal.From(req.Context())
 	if p == "" {
-		return nil, errors.New("auth: the request's context has no principal")
+		return nil, nil, errors.New("auth: the request's context has no principal")
 	}
-	return &work{principal: p, origin: o, site: t.opts.Site(o), req: req}, nil
+	w := &work{principal: p, origin: o, site: t.opts.Site(o), req: req}
+	tok, err := t.stored(req.Context(), w)
+	return w, tok, err
 }
 
 type credentialedKey struct{}
 
-// send sends a copy of req with what this origin is owed.
-func (t *Transport) send(req *http.Request, w *work, tok *tokenstore.Token) (*http.Response, error) {
+// send sends a copy of the request with what its origin is owed.
+func (t *Transport) send(w *work, tok *tokenstore.Token, body io.ReadCloser) (*http.Response, error) {
+	ctx := w.req.Context()
 	credentialed := tok != nil || len(w.site.Headers) > 0
-	out := req.Clone(context.WithValue(req.Context(), credentialedKey{}, credentialed))
-	if req.Body != nil && req.GetBody != nil {
-		body, err := req.GetBody()
-		if err != nil {
-			return nil, err
-		}
-		out.Body = body
+	out := w.req.Clone(context.WithValue(ctx, credentialedKey{}, credentialed))
+	out.Body = body
+	if out.Header == nil {
+		out.Header = http.Header{}
 	}
 	for _, h := range w.site.Headers {
 		out.Header.Set(h.Name, h.Value.Reveal())
@@ -149,7 +151,57 @@ func (t *Transport) send(req *http.Request, w *work, tok *tokenstore.Token) (*ht
 	if tok != nil {
 		out.Header.Set("Authorization", "Bearer "+tok.AccessToken.Reveal())
 	}
-	return t.opts.Base.RoundTrip(out)
+	resp, err := t.opts.Base.RoundTrip(out)
+	if err != nil {
+		return nil, t.explain(ctx, w, err)
+	}
+	return resp, nil
+}
+
+// sendAgain sends the request with the token that answers the challenge. When that is refused too
+// there is no third time.
+func (t *Transport) sendAgain(w *work, tok *tokenstore.Token) (*http.Response, error) {
+	body := w.req.Body
+	if w.req.GetBody != nil {
+		var err error
+		if body, err = w.req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	resp, err := t.send(w, tok, body)
+	if err != nil {
+		return nil, err
+	}
+	q, cs := t.question(w, resp, tok)
+	if q != wantsToken && resp.StatusCode != http.StatusUnauthorized {
+		return resp, nil
+	}
+	release(resp)
+	_ = resp.Body.Close()
+	return nil, t.refused(w.req.Context(), w, cs, tok)
+}
+
+// repeatable reports whether the request can be sent a second time.
+func repeatable(req *http.Request) bool {
+	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+}
+
+// maxKept is how much of a challenge's body is kept in memory while the challenge is answered.
+const maxKept = 64 << 10
+
+// release gives the connection of resp back, keeping its body to be read later: the connections
+// to an origin are few, and to answer the challenge we need one too.
+func release(resp *http.Response) {
+	kept, err := io.ReadAll(io.LimitReader(resp.Body, maxKept))
+	if err == nil && len(kept) < maxKept {
+		_ = resp.Body.Close()
+		resp.Body = io.NopCloser(bytes.NewReader(kept))
+		return
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(kept), resp.Body), resp.Body}
 }
 
 // Credentialed reports whether the request that got resp carried a token, a configured header or

@@ -1,11 +1,16 @@
 package auth
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
@@ -14,9 +19,8 @@ import (
 // freshFor is how long a token counts as just issued: when it is refused, a new login would be too.
 const freshFor = time.Minute
 
-// refreshTime bounds a refresh. It runs on its own context: the new refresh token must be stored
-// even if the call that needed it is gone.
-const refreshTime = 30 * time.Second
+// flightTime bounds what is asked of an issuer without a person, waiting for a lock included.
+const flightTime = 30 * time.Second
 
 // stored returns the token for the request, refreshed when it is about to expire; nil without one.
 func (t *Transport) stored(ctx context.Context, w *work) (*tokenstore.Token, error) {
@@ -24,55 +28,105 @@ func (t *Transport) stored(ctx context.Context, w *work) (*tokenstore.Token, err
 	if err != nil || tok == nil || !expiring(tok, time.Now()) {
 		return tok, err
 	}
-	if tok.RefreshToken.IsZero() {
-		return nil, nil
+	var next *tokenstore.Token
+	if !tok.RefreshToken.IsZero() {
+		next, err = t.renew(ctx, w, tok)
+		if next != nil || err == nil {
+			return next, err
+		}
+		t.opts.Logger.Warn("the token could not be refreshed", "origin", w.origin.String(), "error", err)
 	}
-	next, err := t.renew(ctx, tok)
-	if err != nil && time.Now().Before(tok.Expiry) {
-		t.opts.Logger.Warn("the token could not be refreshed; the old one is still valid", "origin", w.origin.String(), "error", err)
-		return tok, nil
+	switch {
+	case time.Now().Before(tok.Expiry):
+		return tok, nil // it is good for a little while yet
+	case isTransient(err):
+		return nil, err
 	}
-	return next, err
+	return nil, nil
 }
 
-// find returns the stored token whose resource covers the request most closely.
+// find returns the stored token whose resource covers the request most closely; of several, the
+// one obtained last.
 func (t *Transport) find(ctx context.Context, w *work) (*tokenstore.Token, error) {
 	all, err := tokenstore.Tokens(ctx, t.opts.Store, w.principal)
 	if err != nil {
 		return nil, err
 	}
 	var best *tokenstore.Token
+	var deepest int
 	for _, tok := range all {
 		if w.site.Issuer != "" && tok.Issuer != w.site.Issuer {
 			continue // the config names another issuer now
 		}
-		if covers(tok.Resource, w.origin, w.req.URL) && (best == nil || len(tok.Resource) > len(best.Resource)) {
-			best = tok
+		depth, ok := w.depth(tok.Resource)
+		if ok && (best == nil || depth > deepest || depth == deepest && tok.ObtainedAt.After(best.ObtainedAt)) {
+			best, deepest = tok, depth
 		}
 	}
 	return best, nil
 }
 
-// covers reports whether a token for resource may go to u: the same origin, and a path that
-// begins with the resource's whole segments.
-func covers(resource string, o origin.Origin, u *url.URL) bool {
+// depth reports whether a token for resource may go to the request: the same origin, and a path
+// that begins with the resource's whole segments. The longer that path is, the greater is depth.
+func (w *work) depth(resource string) (depth int, ok bool) {
 	r, err := url.Parse(resource)
 	if err != nil {
-		return false
+		return 0, false
 	}
-	ro, err := origin.Of(r)
-	if err != nil || ro != o {
-		return false
+	o, err := origin.Of(r)
+	if err != nil || o != w.origin || o.Scheme() != "https" && !w.mayBePlain() {
+		return 0, false
 	}
-	if o.Scheme() != "https" && !o.IsLoopback() {
-		return false
+	prefix, path := pathOf(r), pathOf(w.req.URL)
+	switch {
+	case r.RawQuery != "": // a single page
+		return len(prefix) + len(r.RawQuery), path == prefix && w.req.URL.RawQuery == r.RawQuery
+	case prefix == "/":
+		return 0, true
+	case path == prefix:
+		return len(prefix), true
+	case climbs(path):
+		return 0, false
 	}
-	prefix := strings.TrimSuffix(r.EscapedPath(), "/")
-	path := u.EscapedPath()
-	if strings.Contains(path, "/../") || strings.HasSuffix(path, "/..") {
-		return prefix == "" // what the server makes of it is not known
+	prefix = strings.TrimSuffix(prefix, "/") + "/"
+	return len(prefix), strings.HasPrefix(path, prefix)
+}
+
+// pathOf is the path as it is sent.
+func pathOf(u *url.URL) string { return cmp.Or(u.EscapedPath(), "/") }
+
+// climbs reports whether some server may find a ".." in an escaped path: servers differ in how
+// often they decode it, whether "\" separates segments, and whether ";" begins a parameter.
+func climbs(path string) bool {
+	for range 4 {
+		for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
+			if name, _, _ := strings.Cut(segment, ";"); name == ".." {
+				return true
+			}
+		}
+		decoded := unescape(path)
+		if decoded == path {
+			return false
+		}
+		path = decoded
 	}
-	return path == prefix || strings.HasPrefix(path, prefix+"/") || prefix == ""
+	return true
+}
+
+// unescape decodes once, leaving alone what is no escape, as [url.PathUnescape] does not.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if i+2 < len(s) && s[i] == '%' {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // expiring reports whether the token ends within 30 seconds, or within a tenth of its life if
@@ -85,15 +139,43 @@ func expiring(t *tokenstore.Token, now time.Time) bool {
 	return now.Add(early).After(t.Expiry)
 }
 
+// isFresh reports whether the token was issued just now, and has not come to its end since.
+func isFresh(t *tokenstore.Token, now time.Time) bool {
+	age := now.Sub(t.ObtainedAt)
+	return age >= 0 && age < freshFor && (t.Expiry.IsZero() || now.Before(t.Expiry))
+}
+
+// isTransient reports whether a refresh that failed may go well later: the issuer was not
+// reached, failed itself or was asked too often. Any other answer it will give again.
+func isTransient(err error) bool {
+	var answer *login.TokenError
+	if !errors.As(err, &answer) {
+		return err != nil
+	}
+	switch answer.ErrorCode {
+	case "server_error", "temporarily_unavailable", "slow_down":
+		return true
+	}
+	return answer.Status < 400 || answer.Status >= 500 || answer.Status == http.StatusRequestTimeout || answer.Status == http.StatusTooManyRequests
+}
+
 // renew refreshes old, once among all goroutines and processes. It returns nil without an error
 // where the issuer refuses for good: a person must sign in again.
-func (t *Transport) renew(ctx context.Context, old *tokenstore.Token) (*tokenstore.Token, error) {
+func (t *Transport) renew(ctx context.Context, w *work, old *tokenstore.Token) (*tokenstore.Token, error) {
 	key := old.Key()
-	flight := strings.Join([]string{string(key.Principal), key.Resource, key.Issuer}, "\x00")
-	ch := t.refresh.DoChan(flight, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTime)
+	flight := strings.Join([]string{"refresh", string(key.Principal), key.Resource, key.Issuer}, "\x00")
+	return t.once(ctx, flight, func(ctx context.Context) (*tokenstore.Token, error) {
+		return t.renewLocked(ctx, w, old)
+	})
+}
+
+// once runs get a single time for all who ask meanwhile. It runs on its own context: what the
+// issuer hands out must be stored even if the call that needed it is gone.
+func (t *Transport) once(ctx context.Context, flight string, get func(context.Context) (*tokenstore.Token, error)) (*tokenstore.Token, error) {
+	ch := t.flights.DoChan(flight, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTime)
 		defer cancel()
-		return t.renewLocked(ctx, old)
+		return get(ctx)
 	})
 	select {
 	case r := <-ch:
@@ -104,7 +186,7 @@ func (t *Transport) renew(ctx context.Context, old *tokenstore.Token) (*tokensto
 	}
 }
 
-func (t *Transport) renewLocked(ctx context.Context, old *tokenstore.Token) (*tokenstore.Token, error) {
+func (t *Transport) renewLocked(ctx context.Context, w *work, old *tokenstore.Token) (*tokenstore.Token, error) {
 	key := old.Key()
 	unlock, err := t.opts.Store.Lock(ctx, "refresh "+string(key.Principal)+" "+key.Resource+" "+key.Issuer)
 	if err != nil {
@@ -112,7 +194,7 @@ func (t *Transport) renewLocked(ctx context.Context, old *tokenstore.Token) (*to
 	}
 	defer unlock()
 	cur, err := tokenstore.GetToken(ctx, t.opts.Store, key)
-	if isNotFound(err) {
+	if errors.Is(err, tokenstore.ErrNotFound) {
 		return nil, nil // signed out meanwhile
 	}
 	if err != nil {
@@ -121,18 +203,13 @@ func (t *Transport) renewLocked(ctx context.Context, old *tokenstore.Token) (*to
 	if !cur.AccessToken.Equal(old.AccessToken.Reveal()) {
 		return cur, nil // another goroutine or process was faster
 	}
-	next, err := t.opts.Login.Refresh(ctx, cur, t.client(cur.Issuer))
+	next, err := t.opts.Login.Refresh(ctx, cur, t.client(w, cur.Issuer))
 	if err == nil {
 		return next, nil
 	}
 	if !login.IsRefused(err) {
-		return nil, err // it may pass: nothing is deleted
+		return nil, err // nothing is deleted
 	}
-	t.opts.Logger.Info("the issuer refused the refresh token; a new login is needed", "issuer", cur.Issuer, "error", err)
-	if err := t.opts.Store.Delete(ctx, key); err != nil {
-		return nil, err
-	}
-	return nil, nil
+	t.opts.Logger.Info("the issuer refused the refresh token; a new login is needed", "issuer", action.ShowIssuer(cur.Issuer), "error", err)
+	return nil, t.opts.Store.Delete(ctx, key)
 }
-
-func (t *Transport) client(issuer string) login.Credentials { return t.opts.Client(issuer) }

@@ -60,6 +60,19 @@ func (z *Zones) Rules(ctx context.Context, o origin.Origin) (netguard.Rules, err
 	return open, nil
 }
 
+// named reports whether the config or a person opened o in particular. When that cannot be found
+// out it counts as named.
+func (z *Zones) named(ctx context.Context, o origin.Origin) bool {
+	if z.Allowed != nil && z.Allowed(o) {
+		return true
+	}
+	if z.Private != AskPrivate {
+		return false
+	}
+	rules, err := z.Rules(ctx, o)
+	return err != nil || rules != netguard.Rules{}
+}
+
 // ask returns the action that would allow a denied address, or the denial itself.
 func (z *Zones) ask(ctx context.Context, p principal.ID, o origin.Origin, denied *netguard.DeniedError) error {
 	if z.Private != AskPrivate || z.Desk == nil || denied.Zone == netguard.Never {

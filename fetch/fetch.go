@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
 const (
@@ -28,6 +30,9 @@ type Options struct {
 	// Credentialed reports whether the request that got this response carried a credential: a
 	// token, a client certificate, a header of the site. Nil: none ever does.
 	Credentialed func(*http.Response) bool
+	// Secrets are what the request that got this response carried. Where the answer repeats them
+	// they are replaced. Nil: nothing is.
+	Secrets func(*http.Response) []secret.Text
 	// MaxBody is the most decoded bytes of a page; 0 means 10 MiB.
 	MaxBody int64
 	// UserAgent is sent with every request; "" leaves it to the transport.
@@ -38,15 +43,19 @@ type Options struct {
 type Client struct {
 	transport    http.RoundTripper
 	credentialed func(*http.Response) bool
+	secrets      func(*http.Response) []secret.Text
 	maxBody      int64
 	userAgent    string
 }
 
 // New returns a client.
 func New(o Options) *Client {
-	c := &Client{transport: o.Transport, credentialed: o.Credentialed, maxBody: o.MaxBody, userAgent: o.UserAgent}
+	c := &Client{transport: o.Transport, credentialed: o.Credentialed, secrets: o.Secrets, maxBody: o.MaxBody, userAgent: o.UserAgent}
 	if c.credentialed == nil {
 		c.credentialed = func(*http.Response) bool { return false }
+	}
+	if c.secrets == nil {
+		c.secrets = func(*http.Response) []secret.Text { return nil }
 	}
 	if c.maxBody <= 0 {
 		c.maxBody = defaultMaxBody
@@ -138,10 +147,13 @@ func (c *Client) hop(ctx context.Context, call *call, at *url.URL, accept string
 		next, err := redirectTarget(at, resp.StatusCode, resp.Header.Values("Location"), c.credentialed(resp), len(page.Redirects))
 		return resp, next, err
 	}
+	echoes := newEchoes(c.secrets(resp))
+	echoes.clearHeader(resp.Header)
 	call.phase.Store(reading)
 	if page.Body, err = readBody(resp, c.maxBody); err != nil {
 		return nil, nil, call.explain(ctx, at, err)
 	}
+	page.Body = echoes.clear(page.Body)
 	return resp, nil, nil
 }
 

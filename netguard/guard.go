@@ -30,6 +30,8 @@ func (r Rules) Allow(z Zone) bool {
 type Guard struct {
 	mu  sync.Mutex
 	own map[netip.AddrPort]int // listeners of ours and how often each was declared; guarded by mu
+
+	interfaces func() ([]net.Addr, error) // of this machine; nil: [net.InterfaceAddrs]
 }
 
 // Own declares a listener of this process: nothing it listens on is connected to until release is
@@ -110,7 +112,7 @@ func (g *Guard) allow(host string, ap netip.AddrPort, r Rules) error {
 // ours reports whether a listener of this process would answer at ap.
 func (g *Guard) ours(ap netip.AddrPort) bool {
 	exact, everywhere := g.listens(ap)
-	return exact || everywhere && isLocal(ap.Addr())
+	return exact || everywhere && g.isLocal(ap.Addr())
 }
 
 // listens reports whether a listener stands at ap itself, or on its port of the unspecified address.
@@ -129,15 +131,19 @@ func (g *Guard) listens(ap netip.AddrPort) (exact, everywhere bool) {
 }
 
 // isLocal reports whether a is an address of this machine, also when that cannot be found out.
-func isLocal(a netip.Addr) bool {
+func (g *Guard) isLocal(a netip.Addr) bool {
 	if a.IsLoopback() {
 		return true
 	}
-	interfaces, err := net.InterfaceAddrs()
+	list := g.interfaces
+	if list == nil {
+		list = net.InterfaceAddrs
+	}
+	addrs, err := list()
 	if err != nil {
 		return true
 	}
-	for _, i := range interfaces {
+	for _, i := range addrs {
 		if n, ok := i.(*net.IPNet); ok {
 			if local, ok := netip.AddrFromSlice(n.IP); ok && local.Unmap() == a {
 				return true

@@ -117,7 +117,7 @@ func TestControlStrings(t *testing.T) {
 
 func TestOwn(t *testing.T) {
 	open := Rules{Loopback: true, Private: true}
-	nic := ownAddress(t)
+	const nic = "10.9.8.7" // the address of this machine
 	for _, tt := range []struct {
 		name, listen, dial string
 		want               bool
@@ -141,10 +141,9 @@ func TestOwn(t *testing.T) {
 		{"one address, other", "10.1.2.3:81", "10.1.2.4:81", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if strings.HasPrefix(tt.dial, ":") {
-				t.Skip("this machine has no address besides loopback")
-			}
-			var g Guard
+			g := Guard{interfaces: func() ([]net.Addr, error) {
+				return []net.Addr{&net.IPNet{IP: net.ParseIP(nic), Mask: net.CIDRMask(24, 32)}}, nil
+			}}
 			allowed := func() bool {
 				return g.Control("h", open)(t.Context(), "tcp4", tt.dial, nil) == nil
 			}
@@ -275,18 +274,26 @@ func listen(t *testing.T, address string) (port string, accepted *atomic.Int32) 
 	return port, accepted
 }
 
-// ownAddress is an IPv4 address of this machine that is not loopback, or "".
-func ownAddress(t *testing.T) string {
+// The machine's real addresses are found too.
+func TestIsLocal(t *testing.T) {
+	var g Guard
 	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(addrs) == 0 {
+		t.Fatalf("no interface addresses: %v", err)
 	}
 	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && Classify(p.Addr()) >= Private {
-			return p.Addr().String()
+		p := netip.MustParsePrefix(a.String())
+		if !g.isLocal(p.Addr().WithZone("")) {
+			t.Errorf("%s is not local", p.Addr())
 		}
 	}
-	return ""
+	if g.isLocal(netip.MustParseAddr("93.184.215.14")) {
+		t.Error("93.184.215.14 is local")
+	}
+	g.interfaces = func() ([]net.Addr, error) { return nil, errors.New("not permitted") }
+	if !g.isLocal(netip.MustParseAddr("93.184.215.14")) {
+		t.Error("an address is not local although nobody could tell")
+	}
 }
 
 // resolver answers from a table, speaking DNS over TCP framing through a pipe.

@@ -39,7 +39,7 @@ func (t *Transport) newHTTP(k key) *http.Transport {
 		// Without pings a dead HTTP/2 connection keeps taking requests until TCP gives up.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}
-	if t.proxy != nil && k.to.Scheme() == "http" {
+	if t.proxied(k.to) && k.to.Scheme() == "http" {
 		tr.Proxy = http.ProxyURL(t.proxy.url)
 	}
 	return tr
@@ -49,7 +49,7 @@ func (t *Transport) newHTTP(k key) *http.Transport {
 func (t *Transport) dial(ctx context.Context, k key) (net.Conn, error) {
 	var raw net.Conn
 	var err error
-	if t.proxy != nil {
+	if t.proxied(k.to) {
 		raw, err = t.dialProxy(ctx)
 	} else {
 		raw, err = t.dialTCP(ctx, k.to.Host(), k.to.HostPort(), k.rules)
@@ -66,7 +66,7 @@ func (t *Transport) dial(ctx context.Context, k key) (net.Conn, error) {
 func (t *Transport) dialTLS(ctx context.Context, k key) (net.Conn, error) {
 	var raw net.Conn
 	var err error
-	if t.proxy != nil {
+	if t.proxied(k.to) {
 		raw, err = t.tunnel(ctx, k.to)
 	} else {
 		raw, err = t.dialTCP(ctx, k.to.Host(), k.to.HostPort(), k.rules)

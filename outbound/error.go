@@ -3,13 +3,13 @@ package outbound
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
 
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
-	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
@@ -71,8 +71,20 @@ func (t *Transport) explain(ctx context.Context, rec *record, err error) error {
 			out = f
 		}
 	}
-	t.log.DebugContext(ctx, "request failed", "host", authority(rec.key.to), "error", out, "cause", sanitize.Line(err.Error(), 500))
+	t.log.DebugContext(ctx, "request failed", "host", authority(rec.key.to), "error", out, "cause", fmt.Sprintf("%T", root(err)))
 	return out
+}
+
+// root is the innermost error. Its type says what happened; its text may repeat what a server sent,
+// and with it what we had sent.
+func root(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
 }
 
 func classify(ctx context.Context, rec *record, err error) error {

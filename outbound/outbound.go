@@ -41,8 +41,9 @@ type Transport struct {
 	guard     *netguard.Guard
 	material  func(origin.Origin) *tlsmat.Material
 	rules     func(context.Context, origin.Origin) (netguard.Rules, error)
-	proxy     *proxy // nil: direct
-	proxyErr  error  // why Options.Proxy cannot be used
+	proxy     *proxy                   // nil: direct
+	proxyErr  error                    // why Options.Proxy cannot be used
+	direct    func(origin.Origin) bool // what the proxy is not used for
 	userAgent string
 	log       *slog.Logger
 	pool      *pool
@@ -69,6 +70,8 @@ func New(o Options) *Transport {
 	if o.Proxy != nil {
 		t.proxy, t.proxyErr = newProxy(o.Proxy)
 	}
+	// This computer's loopback is not the proxy's, and what goes there in clear must not leave it.
+	t.direct = origin.Origin.IsLoopback
 	t.pool = newPool(t.newHTTP)
 	return t
 }
@@ -86,7 +89,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	e := t.pool.take(k)
 	rec := &record{key: k}
 	resp, err := e.http.RoundTrip(t.prepare(req, k, rec))
-	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && t.proxy != nil && k.to.Scheme() == "http" {
+	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && t.proxied(k.to) && k.to.Scheme() == "http" {
 		resp.Body.Close()
 		err = t.proxy.refused(k.to, resp.StatusCode)
 	}
@@ -149,7 +152,7 @@ func (t *Transport) admit(req *http.Request) (key, error) {
 	if t.proxyErr != nil {
 		return key{}, t.proxyErr
 	}
-	if t.proxy != nil {
+	if t.proxied(to) {
 		// The proxy resolves the name itself; what it finds is hidden from us, what we find decides.
 		if err := t.guard.Check(ctx, nil, to.Host(), to.Port(), rules); err != nil {
 			return key{}, t.explain(ctx, &record{key: k}, err)
@@ -157,6 +160,9 @@ func (t *Transport) admit(req *http.Request) (key, error) {
 	}
 	return k, nil
 }
+
+// proxied reports whether requests to an origin go through the proxy.
+func (t *Transport) proxied(to origin.Origin) bool { return t.proxy != nil && !t.direct(to) }
 
 // prepare returns req as it is sent: to the origin that was admitted, whatever its spelling was.
 func (t *Transport) prepare(req *http.Request, k key, rec *record) *http.Request {

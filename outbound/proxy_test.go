@@ -295,3 +295,21 @@ func (p *testProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	client.Close()
 	done.Wait()
 }
+
+// What goes to this computer in clear must not pass a proxy elsewhere.
+func TestLoopbackIsNotProxied(t *testing.T) {
+	site := newSite(t, false, nil)
+	p := newTestProxy(t)
+	tr := New(Options{Rules: loopback, Proxy: p.url(t, nil)})
+	t.Cleanup(tr.CloseIdleConnections)
+	req := newRequest(t, "alice", http.MethodGet, site.URL+"/x", "")
+	req.Header.Set("Authorization", "Bearer canary")
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := p.received(); len(got) > 0 {
+		t.Errorf("the proxy received %q", got)
+	}
+}

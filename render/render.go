@@ -108,10 +108,12 @@ func convert(source string, in Input, xhtml bool) converted {
 	if in.Format == Markdown {
 		t := newTree(links)
 		w := walk(source, t, links, xhtml)
-		text, ok := markdown(t.finish())
-		// Prefixes multiply: a line inside six quotations costs twelve bytes for one.
-		if ok && len(text) <= 8*len(in.Body)+64<<10 {
-			return converted{w.title(), text, w.dropped}
+		if tree := t.finish(); !t.full {
+			text, ok := markdown(tree)
+			// Prefixes multiply: a line inside six quotations costs twelve bytes for one.
+			if ok && len(text) <= 8*len(in.Body)+64<<10 {
+				return converted{w.title(), text, w.dropped}
+			}
 		}
 	}
 	t := &textSink{}

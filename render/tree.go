@@ -19,6 +19,8 @@ type treeSink struct {
 	at    place
 	stack []place // the places that close returns to
 	chars strings.Builder
+	nodes int
+	full  bool // more than maxNodes: nothing is added any more, and the tree is not used
 }
 
 // place is where the next node goes.
@@ -33,6 +35,9 @@ type place struct {
 	table         *table
 	lang          string // code language that an enclosing highlighter names
 }
+
+// maxNodes bounds what the converter has to work on: it takes several hundred bytes for each.
+const maxNodes = 200_000
 
 const (
 	maxDepth  = 100
@@ -51,7 +56,15 @@ func (t *treeSink) finish() *html.Node {
 }
 
 func (t *treeSink) text(s string) {
-	t.chars.WriteString(s)
+	if !t.full {
+		t.chars.WriteString(s)
+	}
+}
+
+// count notes that a node is added.
+func (t *treeSink) count() {
+	t.nodes++
+	t.full = t.full || t.nodes > maxNodes
 }
 
 // flush makes a node of the text collected so far.
@@ -61,6 +74,7 @@ func (t *treeSink) flush() {
 	}
 	n := &html.Node{Type: html.TextNode, Data: t.chars.String()}
 	t.chars.Reset()
+	t.count()
 	switch {
 	case !structural[t.at.node.Data] || t.at.node.Data == "td" || t.at.node.Data == "th" || t.at.node.Data == "caption":
 		t.at.node.AppendChild(n)
@@ -73,6 +87,9 @@ func (t *treeSink) flush() {
 }
 
 func (t *treeSink) open(e *element) {
+	if t.full {
+		return
+	}
 	t.stack = append(t.stack, t.at)
 	if t.at.verbatim != nil {
 		t.openVerbatim(e)
@@ -142,6 +159,9 @@ func (t *treeSink) open(e *element) {
 }
 
 func (t *treeSink) close(e *element) {
+	if t.full {
+		return
+	}
 	before := t.stack[len(t.stack)-1]
 	if e.name == "q" && t.at.verbatim == nil {
 		t.text(`"`)
@@ -170,6 +190,9 @@ func (t *treeSink) close(e *element) {
 }
 
 func (t *treeSink) single(e *element) {
+	if t.full {
+		return
+	}
 	switch e.name {
 	case "br":
 		if t.at.verbatim != nil {
@@ -204,6 +227,7 @@ func (t *treeSink) enter(name string) *html.Node {
 	t.at.node.AppendChild(n)
 	t.at.node = n
 	t.at.depth++
+	t.count()
 	if t.at.table != nil {
 		t.at.table.saw(n)
 	}

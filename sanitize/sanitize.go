@@ -9,8 +9,8 @@ import (
 
 // Text returns s as valid UTF-8 without anything that does not show itself: control characters
 // except newline and tab (so no ANSI escape survives), C1 controls, Unicode tags, bidirectional
-// controls, zero-width characters, variation selectors that select nothing, private-use and
-// unassigned code points. Line ends become \n. It is idempotent.
+// controls, zero-width characters, variation selectors that select nothing, private-use code
+// points and those reserved to be invisible. Line ends become \n. It is idempotent.
 func Text(s string) string {
 	if clean(s) {
 		return s
@@ -86,7 +86,7 @@ func hidden(r rune) bool {
 		return true // soft hyphen, joiners and fillers that draw nothing
 	case r >= 0x180b && r <= 0x180f, r >= 0x200b && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2060 && r <= 0x206f:
 		return true
-	case r >= 0xfe00 && r <= 0xfe0f, r == 0xfeff, r >= 0xfff9 && r <= 0xfffb:
+	case r >= 0xfe00 && r <= 0xfe0f, r == 0xfeff, r >= 0xfff0 && r <= 0xfffb:
 		return true
 	case r >= 0x1d173 && r <= 0x1d17a, r >= 0xe0000 && r <= 0xe0fff: // musical formatting; tags, selectors supplement
 		return true

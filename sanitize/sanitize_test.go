@@ -23,6 +23,7 @@ func TestText(t *testing.T) {
 		{"persian joiner", "می‌خواهم", "می‌خواهم"},
 		{"lone joiner", "a\u200db", "ab"},
 		{"selector supplement", "a\U000E0100b", "ab"},
+		{"reserved to be invisible", "a\ufff0b\ufff8c\u2065d", "abcd"},
 		{"hangul filler", "a\u3164b", "ab"},
 	} {
 		if got := Text(tt.in); got != tt.want {

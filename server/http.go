@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 const Path = "/mcp"
 
 const (
-	sessionIdle  = 15 * time.Minute
+	// sessionIdle outlasts a day's work: hosts do not greet again after a pause.
+	sessionIdle  = 12 * time.Hour
 	shutdownTime = 10 * time.Second
 	heartbeat    = 20 * time.Second
 )
@@ -75,23 +77,34 @@ func ServeHTTP(ctx context.Context, s *mcpserver.MCPServer, opts HTTPOptions) er
 	if err != nil {
 		return &ListenError{opts.Listen, err.Error(), "stop the program that holds the port, or use --listen with another one", err}
 	}
+	if err := CheckListen(l.Addr().String()); err != nil { // what localhost turned out to be
+		_ = l.Close()
+		return err
+	}
+	return serve(ctx, l, s, opts)
+}
+
+// serve serves on l, which has a TCP address, and closes it.
+func serve(ctx context.Context, l net.Listener, s *mcpserver.MCPServer, opts HTTPOptions) error {
 	addr := l.Addr().(*net.TCPAddr).AddrPort()
 	if opts.Own != nil {
 		defer opts.Own(addr)()
 	}
-	sessions := newSessions(sessionIdle)
-	mcp := mcpserver.NewStreamableHTTPServer(s,
+	var mcp *mcpserver.StreamableHTTPServer
+	known := newSessions(func(id string) { endSession(mcp, id) })
+	mcp = mcpserver.NewStreamableHTTPServer(s,
 		mcpserver.WithEndpointPath(Path),
-		mcpserver.WithSessionIdManager(sessions),
+		mcpserver.WithSessionIdManager(known),
 		mcpserver.WithSessionIdleTTL(sessionIdle),
 		mcpserver.WithHeartbeatInterval(heartbeat),
 		mcpserver.WithHTTPContextFunc(func(ctx context.Context, _ *http.Request) context.Context { return local(ctx) }),
 		mcpserver.WithStreamableHTTPLogger(opts.Logger),
 		mcpserver.WithDisableLocalhostProtection(true), // the gate is stricter
 	)
-	defer mcp.CloseSessions(context.WithoutCancel(ctx))
+	paths := http.NewServeMux()
+	paths.Handle(Path, mcp)
 	srv := &http.Server{
-		Handler:           gate(hosts(addr), mcp),
+		Handler:           gate(hosts(addr), known, paths),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       60 * time.Second,
@@ -105,11 +118,15 @@ func ServeHTTP(ctx context.Context, s *mcpserver.MCPServer, opts HTTPOptions) er
 	}
 	select {
 	case err := <-failed:
-		return err
+		return errors.Join(err, mcp.Shutdown(context.WithoutCancel(ctx)))
 	case <-ctx.Done():
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
+	// Ends the streams that only listen; they would keep the server open.
+	if err := mcp.Shutdown(stop); err != nil {
+		return err
+	}
 	if err := srv.Shutdown(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -118,6 +135,27 @@ func ServeHTTP(ctx context.Context, s *mcpserver.MCPServer, opts HTTPOptions) er
 
 // hosts are the names by which this listener may be addressed.
 func hosts(addr netip.AddrPort) map[string]bool {
-	port := strconv.Itoa(int(addr.Port()))
-	return map[string]bool{addr.String(): true, "localhost:" + port: true, "127.0.0.1:" + port: true, "[::1]:" + port: true}
+	port := ":" + strconv.Itoa(int(addr.Port()))
+	names := map[string]bool{addr.String(): true}
+	for _, name := range []string{"localhost", "127.0.0.1", "[::1]"} {
+		names[name+port] = true
+		if port == ":80" { // not written out by those who send it
+			names[name] = true
+		}
+	}
+	return names
 }
+
+// endSession frees what the library keeps for a session: as if the client had ended it.
+func endSession(h http.Handler, id string) {
+	r := &http.Request{Method: http.MethodDelete, URL: &url.URL{Path: Path}, Header: http.Header{}}
+	r.Header.Set("Mcp-Session-Id", id)
+	h.ServeHTTP(&unread{header: http.Header{}}, r)
+}
+
+// unread is an answer that nobody reads.
+type unread struct{ header http.Header }
+
+func (u *unread) Header() http.Header         { return u.header }
+func (u *unread) Write(p []byte) (int, error) { return len(p), nil }
+func (u *unread) WriteHeader(int)             {}

@@ -7,53 +7,50 @@ import (
 	"time"
 )
 
-// maxSessions bounds how many clients of earlier protocols may be connected at once.
-const maxSessions = 10000
+// maxSessions bounds how many clients of earlier protocols may be connected at once; the library
+// keeps some 10 KiB for each.
+const maxSessions = 2000
 
-// sessions knows the session ids that we gave out, and no others (MCP 2025-11-25, streamable HTTP).
+// sessions knows the session ids that we gave out, and no others (MCP 2025-11-25, streamable
+// HTTP). The library terminates those that are idle.
 type sessions struct {
-	idle time.Duration
+	forget func(id string) // frees what is kept elsewhere for a session that gave way
 
 	mu   sync.Mutex // guards used
 	used map[string]time.Time
 }
 
-func newSessions(idle time.Duration) *sessions {
-	return &sessions{idle: idle, used: map[string]time.Time{}}
+func newSessions(forget func(id string)) *sessions {
+	return &sessions{forget: forget, used: map[string]time.Time{}}
 }
 
-// Generate makes an id. When there are too many, those longest unused give way.
+// Generate makes an id. When there are too many, the one longest unused gives way.
 func (s *sessions) Generate() string {
-	id := rand.Text()
+	id, oldest := rand.Text(), ""
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
 	if len(s.used) >= maxSessions {
-		var oldest string
-		for id, at := range s.used {
-			if now.Sub(at) > s.idle {
-				delete(s.used, id)
-			} else if oldest == "" || at.Before(s.used[oldest]) {
-				oldest = id
+		for other, at := range s.used {
+			if oldest == "" || at.Before(s.used[oldest]) {
+				oldest = other
 			}
 		}
-		if len(s.used) >= maxSessions {
-			delete(s.used, oldest)
-		}
+		delete(s.used, oldest)
 	}
-	s.used[id] = now
+	s.used[id] = time.Now()
+	s.mu.Unlock()
+	if oldest != "" {
+		s.forget(oldest) // comes back with Terminate
+	}
 	return id
 }
 
 var errNoSession = errors.New("no such session")
 
-// Validate accepts an id of ours that was used lately.
+// Validate accepts an id of ours.
 func (s *sessions) Validate(id string) (isTerminated bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, ok := s.used[id]
-	if !ok || time.Since(at) > s.idle {
-		delete(s.used, id)
+	if _, ok := s.used[id]; !ok {
 		return false, errNoSession
 	}
 	s.used[id] = time.Now()

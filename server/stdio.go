@@ -74,7 +74,8 @@ func (d *drain) wait() {
 	}
 }
 
-// drainReader counts the requests that go by, line by line, and holds the end back.
+// drainReader counts the requests that go by, line by line, and holds the end back. A last line
+// without its end is given one.
 type drainReader struct {
 	in    io.Reader
 	drain *drain
@@ -89,10 +90,13 @@ func (r *drainReader) Read(p []byte) (int, error) {
 			r.line = append(r.line, rest...)
 			break
 		}
-		if isRequest(append(r.line, rest[:i]...)) {
-			r.drain.add(1)
-		}
-		r.line, rest = r.line[:0], rest[i+1:]
+		r.count(append(r.line, rest[:i]...))
+		r.line, rest = nil, rest[i+1:] // nil: a huge line is not kept
+	}
+	if err == io.EOF && n == 0 && len(r.line) > 0 && len(p) > 0 {
+		r.count(r.line)
+		r.line = nil
+		return copy(p, "\n"), nil
 	}
 	if err == io.EOF && n == 0 {
 		r.drain.wait()
@@ -101,6 +105,12 @@ func (r *drainReader) Read(p []byte) (int, error) {
 		err = nil // the end comes with the next read
 	}
 	return n, err
+}
+
+func (r *drainReader) count(line []byte) {
+	if isRequest(line) {
+		r.drain.add(1)
+	}
 }
 
 // drainWriter counts the answers; every message is one Write. It keeps them apart: requests to the
@@ -123,14 +133,24 @@ func (w *drainWriter) Write(p []byte) (int, error) {
 
 func isRequest(line []byte) bool {
 	var m struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
+		ID     any    `json:"id"`
+		Method string `json:"method"`
+		Result any    `json:"result"`
 	}
-	return json.Unmarshal(line, &m) == nil && m.Method != "" && len(m.ID) > 0 && string(m.ID) != "null"
+	return json.Unmarshal(line, &m) == nil && m.Method != "" && isID(m.ID) && m.Result == nil
+}
+
+// isID: JSON-RPC 2.0 §4, and MCP excludes null.
+func isID(v any) bool {
+	switch v.(type) {
+	case string, float64:
+		return true
+	}
+	return false
 }
 
 // isAnswer looks at the first members only: answers can be large, and our server writes jsonrpc,
-// id, then result or error.
+// id, then result or error. An error without an id answers no request that was counted.
 func isAnswer(message []byte) bool {
 	dec := json.NewDecoder(bytes.NewReader(message))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
@@ -147,7 +167,8 @@ func isAnswer(message []byte) bool {
 		case "method":
 			return false
 		}
-		if _, err := dec.Token(); err != nil {
+		value, err := dec.Token()
+		if err != nil || name == "id" && !isID(value) {
 			return false
 		}
 	}

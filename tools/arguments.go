@@ -1,13 +1,14 @@
 package tools
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
+	"math"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/fetch"
@@ -34,7 +35,7 @@ var inputSchema = raw(`{
   "properties": {
     "url": {"type": "string", "format": "uri", "description": "http or https URL of the page"},
     "format": {"type": "string", "enum": ["markdown", "text", "html", "raw"], "default": "markdown", "description": "how the page is returned"},
-    "start_index": {"type": "integer", "minimum": 0, "default": 0, "description": "first character to return; next_start_index of the answer before"},
+    "start_index": {"type": "integer", "minimum": 0, "maximum": 2147483647, "default": 0, "description": "first character to return; next_start_index of the answer before"},
     "max_length": {"type": "integer", "minimum": 1, "maximum": 400000, "default": 40000, "description": "characters to return at most"},
     "timeout": {"type": "integer", "minimum": 1, "maximum": 120, "default": 30, "description": "seconds for fetching"},
     "wait": {"type": "integer", "minimum": 0, "maximum": 240, "default": 0, "description": "seconds to wait for the user to finish a sign-in"}
@@ -65,7 +66,7 @@ func parseArguments(input any) (arguments, error) {
 	if err := json.Unmarshal(data, &members); err != nil {
 		return args, &argumentError{"the arguments are not a JSON object", "call webfetch with an object such as {\"url\": \"https://…\"}"}
 	}
-	for name := range members {
+	for _, name := range slices.Sorted(maps.Keys(members)) {
 		if !slices.Contains(argumentNames, name) {
 			return args, &argumentError{fmt.Sprintf("webfetch has no argument %s", sanitize.Quote(name)), "its arguments are " + strings.Join(argumentNames, ", ")}
 		}
@@ -75,7 +76,7 @@ func parseArguments(input any) (arguments, error) {
 		to   *string
 	}{{"url", &args.URL}, {"format", (*string)(&args.Format)}}
 	for _, m := range texts {
-		if v, ok := members[m.name]; ok && json.Unmarshal(v, m.to) != nil {
+		if v, ok := members[m.name]; ok && (string(v) == "null" || json.Unmarshal(v, m.to) != nil) {
 			return args, &argumentError{m.name + " is not a string", "give " + m.name + " as a JSON string"}
 		}
 	}
@@ -83,7 +84,7 @@ func parseArguments(input any) (arguments, error) {
 		name     string
 		to       *int
 		min, max int
-	}{{"start_index", &args.StartIndex, 0, 1 << 40}, {"max_length", &args.MaxLength, 1, 400000}, {"timeout", &args.Timeout, 1, 120}, {"wait", &args.Wait, 0, 240}}
+	}{{"start_index", &args.StartIndex, 0, math.MaxInt32}, {"max_length", &args.MaxLength, 1, 400000}, {"timeout", &args.Timeout, 1, 120}, {"wait", &args.Wait, 0, 240}}
 	for _, m := range numbers {
 		if v, ok := members[m.name]; ok {
 			if err := integer(v, m.to, m.min, m.max); err != nil {
@@ -117,17 +118,8 @@ func argumentBytes(input any) ([]byte, error) {
 
 // integer accepts 5 and 5.0, which some models write.
 func integer(v json.RawMessage, to *int, min, max int) error {
-	dec := json.NewDecoder(bytes.NewReader(v))
-	dec.UseNumber()
-	var n json.Number
-	if err := dec.Decode(&n); err != nil || string(v[:1]) == `"` {
-		return errors.New("is not a whole number")
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("is not a whole number")
-	}
-	f, err := n.Float64()
-	if err != nil || f != float64(int64(f)) {
+	f, err := strconv.ParseFloat(string(v), 64)
+	if err != nil || f != math.Trunc(f) {
 		return errors.New("is not a whole number")
 	}
 	if f < float64(min) || f > float64(max) {

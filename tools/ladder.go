@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,28 +15,40 @@ import (
 // loginInput names our one input request in a multi round-trip result.
 const loginInput = "login"
 
+// reply is what the client says of the round before (multi round-trip requests).
+type reply struct {
+	action string                        // the id of the action that was shown; "" in a first round
+	answer mcp.ElicitationResponseAction // "" where there is none
+}
+
 // ask reaches the person by the best way the client offers. It returns nil, nil when the person
 // has acted and the page is worth another try, and else the answer for the model.
-// answered is the action that the client's user was shown in the round before, if any.
-func (c *call) ask(ctx context.Context, a *action.Action, answered string) (*mcp.CallToolResult, error) {
-	p := a.Prompt()
-	shown := answered == a.ID()
-	if c.client.url && !shown {
-		if c.client.modern {
-			return c.inputRequired(ctx, a)
-		}
-		return c.elicit(ctx, a)
-	}
+func (c *call) ask(ctx context.Context, a *action.Action, r reply) (*mcp.CallToolResult, error) {
+	about := r.action == a.ID()
 	patience := time.Duration(c.args.Wait) * time.Second
-	if p.Opened || shown {
+	if a.Prompt().Opened || about {
 		patience = max(patience, quickSignIn)
 	}
-	return c.hold(ctx, a, patience)
+	switch {
+	case about && r.answer == mcp.ElicitationResponseActionAccept:
+		return c.hold(ctx, a, patience)
+	case about && r.answer != "":
+		return c.refused(a, r.answer), nil
+	case r.answer != "" && r.answer != mcp.ElicitationResponseActionAccept: // of an action that is over
+		return c.w.failure(c.args, errDeclined), nil
+	case about && c.client.modern && c.client.url: // the answer is missing: ask again
+		return c.inputRequired(ctx, a)
+	case !c.client.url || !a.MarkShown(): // one dialog, however many calls wait for the same action
+		return c.hold(ctx, a, patience)
+	case c.client.modern:
+		return c.inputRequired(ctx, a)
+	}
+	return c.elicit(ctx, a)
 }
 
 // hold waits for the person, within what the client's own patience allows.
 func (c *call) hold(ctx context.Context, a *action.Action, patience time.Duration) (*mcp.CallToolResult, error) {
-	limit := maxCall
+	limit := quickSignIn
 	if c.progressToken() != nil {
 		limit = maxPatience
 	}
@@ -46,25 +57,29 @@ func (c *call) hold(ctx context.Context, a *action.Action, patience time.Duratio
 		wait, cancel := context.WithTimeout(ctx, left)
 		defer cancel()
 		stop := c.reportProgress(wait, a)
-		err := a.Wait(wait)
+		_ = a.Wait(wait)
 		stop()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !errors.Is(err, context.DeadlineExceeded) {
-			return c.ended(a), nil
-		}
 	}
+	if ended(a) {
+		return c.outcome(a), nil
+	}
+	return c.w.waiting(c.args, a), nil
+}
+
+func ended(a *action.Action) bool {
 	select {
 	case <-a.Done():
-		return c.ended(a), nil
+		return true
 	default:
-		return c.w.waiting(c.args, a), nil
+		return false
 	}
 }
 
-// ended is nil where the person's part is done, else what became of it.
-func (c *call) ended(a *action.Action) *mcp.CallToolResult {
+// outcome of an ended action: nil where the person's part is done, else what became of it.
+func (c *call) outcome(a *action.Action) *mcp.CallToolResult {
 	if err := a.Err(); err != nil {
 		return c.w.failure(c.args, err)
 	}
@@ -149,29 +164,24 @@ func (c *call) inputRequired(ctx context.Context, a *action.Action) (*mcp.CallTo
 	if err != nil {
 		return nil, err
 	}
-	a.MarkShown()
 	return server.NewInputRequestBuilder(state).Elicit(loginInput, elicitation(a.Prompt())).ToolResult(), nil
 }
 
-// resume reads the client's answer to inputRequired. It returns the action that was shown, or the
-// result that ends the call.
-func (c *call) resume(ctx context.Context) (answered string, res *mcp.CallToolResult) {
+// resume reads the client's answer to inputRequired.
+func (c *call) resume(ctx context.Context) (reply, error) {
 	state := c.req.Params.RequestState
 	if state == "" {
-		return "", nil
+		return reply{}, nil
 	}
 	id, err := c.w.seal.open(ctx, state, c.args)
 	if err != nil {
-		return "", c.w.failure(c.args, err)
+		return reply{}, err
 	}
-	answer := server.ElicitationResponse(c.req.Params.InputResponses, loginInput)
-	if answer == nil {
-		return "", nil // the answer is missing: ask again
+	r := reply{action: id}
+	if answer := server.ElicitationResponse(c.req.Params.InputResponses, loginInput); answer != nil {
+		r.answer = answer.Action
 	}
-	if answer.Action != mcp.ElicitationResponseActionAccept {
-		return "", c.w.failure(c.args, errDeclined)
-	}
-	return id, nil
+	return r, nil
 }
 
 // elicit asks a client of an earlier protocol by a request of our own.
@@ -179,7 +189,11 @@ func (c *call) elicit(ctx context.Context, a *action.Action) (*mcp.CallToolResul
 	s := server.ServerFromContext(ctx)
 	params := elicitation(a.Prompt())
 	params.ElicitationID = a.ID()
-	asking, cancel := context.WithTimeout(ctx, maxCall-time.Since(c.started))
+	left := quickSignIn - time.Since(c.started)
+	if left <= 0 {
+		return actionResult(c.args, a.Prompt(), true), nil
+	}
+	asking, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	go func() { // the person may finish in the browser before the client answers
 		_ = a.Wait(asking)
@@ -188,27 +202,41 @@ func (c *call) elicit(ctx context.Context, a *action.Action) (*mcp.CallToolResul
 	answer, err := s.RequestElicitation(asking, mcp.ElicitationRequest{
 		Request: mcp.Request{Method: string(mcp.MethodElicitationCreate)}, Params: params,
 	})
+	var res *mcp.CallToolResult
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil:
+	case err != nil && !ended(a):
 		c.w.opts.Logger.Debug("the client did not show the URL", "error", err)
-		return c.hold(ctx, a, 0)
+		return actionResult(c.args, a.Prompt(), true), nil
+	case err != nil:
+		res = c.outcome(a)
 	case answer.Action != mcp.ElicitationResponseActionAccept:
-		return c.w.failure(c.args, errDeclined), nil
+		return c.refused(a, answer.Action), nil
+	default:
+		if res, err = c.hold(ctx, a, quickSignIn); err != nil {
+			return nil, err
+		}
 	}
-	a.MarkShown()
-	res, err := c.hold(ctx, a, quickSignIn)
-	if res == nil && err == nil {
+	if ended(a) { // the dialog has served its purpose
 		if err := s.SendElicitationComplete(ctx, server.ClientSessionFromContext(ctx), a.ID()); err != nil {
 			c.w.opts.Logger.Debug("the end of the elicitation could not be told", "error", err)
 		}
 		settle()
 	}
-	return res, err
+	return res, nil
 }
 
-// errDeclined: the client's user said no to opening the link. The link itself stays valid.
+// refused takes a no in the client's dialog like one on our page: it rests for a while. A dialog
+// that was only put away answers nothing; the link stays valid.
+func (c *call) refused(a *action.Action, answer mcp.ElicitationResponseAction) *mcp.CallToolResult {
+	if answer == mcp.ElicitationResponseActionDecline && !a.End(action.ErrDenied) {
+		return c.outcome(a)
+	}
+	return c.w.failure(c.args, errDeclined)
+}
+
+// errDeclined: the client's user said no to opening the link.
 var errDeclined error = &declined{}
 
 type declined struct{}

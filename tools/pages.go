@@ -37,17 +37,15 @@ type pageEntry struct {
 func (p *pages) get(key pageKey) *document {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e, ok := p.entries[key]
-	if !ok || time.Since(e.at) > pageLife {
-		return nil
-	}
-	return e.doc
+	p.sweep()
+	return p.entries[key].doc
 }
 
 // put keeps doc if it is longer than one answer.
 func (p *pages) put(key pageKey, doc *document, max int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.sweep()
 	p.drop(key)
 	size := len(doc.Text)
 	if size > pageBytes || size <= max || utf8.RuneCountInString(doc.Text) <= max {
@@ -61,6 +59,15 @@ func (p *pages) put(key pageKey, doc *document, max int) {
 	}
 	p.entries[key] = pageEntry{doc, time.Now()}
 	p.bytes += size
+}
+
+// sweep drops what is too old: pages behind a sign-in stay in memory no longer than they are of use.
+func (p *pages) sweep() {
+	for k, e := range p.entries {
+		if time.Since(e.at) > pageLife {
+			p.drop(k)
+		}
+	}
 }
 
 func (p *pages) drop(key pageKey) {

@@ -43,8 +43,8 @@ func NewWebfetch(client *fetch.Client, opts Options) *Webfetch {
 
 // The lengths of calls. Most hosts give up after 60 seconds unless they are told of progress.
 const (
-	maxCall       = 50 * time.Second  // a whole call without progress
-	quickSignIn   = 45 * time.Second  // how long a call waits for a person whose browser was opened
+	maxCall       = 50 * time.Second  // a whole call without progress, unless its own timeout is longer
+	quickSignIn   = 45 * time.Second  // what of it a person may take; the rest is for the page
 	maxPatience   = 240 * time.Second // a call that reports progress
 	progressEvery = 5 * time.Second
 )
@@ -96,12 +96,12 @@ type call struct {
 // run fetches; where a person must act first it takes the ladder, and fetches again when the
 // person has. Signing in may follow allowing an address, so there are a few rounds.
 func (c *call) run(ctx context.Context) (*mcp.CallToolResult, error) {
-	answered, res := c.resume(ctx)
-	if res != nil {
-		return res, nil
+	said, err := c.resume(ctx)
+	if err != nil {
+		return c.w.failure(c.args, err), nil
 	}
 	for round := 0; ; round++ {
-		doc, err := c.w.document(ctx, c.args)
+		doc, err := c.w.document(ctx, c.args, c.timeout(round))
 		if err == nil {
 			return c.w.success(c.args, doc), nil
 		}
@@ -115,22 +115,31 @@ func (c *call) run(ctx context.Context) (*mcp.CallToolResult, error) {
 		if round == 3 {
 			return c.w.waiting(c.args, need.Action), nil
 		}
-		res, err := c.ask(ctx, need.Action, answered)
+		res, err := c.ask(ctx, need.Action, said)
 		if err != nil || res != nil {
 			return res, err
 		}
 	}
 }
 
+// timeout is how long fetching may take. After waiting for a person it is what is left of the call.
+func (c *call) timeout(round int) time.Duration {
+	timeout := time.Duration(c.args.Timeout) * time.Second
+	if round == 0 || c.progressToken() != nil {
+		return timeout
+	}
+	return max(time.Second, min(timeout, max(maxCall, timeout)-time.Since(c.started)))
+}
+
 // document is a rendered page: kept for a while when it was cut, else fetched.
-func (w *Webfetch) document(ctx context.Context, args arguments) (*document, error) {
+func (w *Webfetch) document(ctx context.Context, args arguments, timeout time.Duration) (*document, error) {
 	key := pageKey{principal.From(ctx), args.url.String(), args.Format}
 	if args.StartIndex > 0 {
 		if doc := w.pages.get(key); doc != nil {
 			return doc, nil
 		}
 	}
-	page, err := w.client.Get(ctx, fetch.Request{URL: args.URL, Timeout: time.Duration(args.Timeout) * time.Second})
+	page, err := w.client.Get(ctx, fetch.Request{URL: args.URL, Timeout: timeout})
 	if err != nil {
 		return nil, err
 	}

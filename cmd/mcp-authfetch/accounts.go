@@ -24,7 +24,10 @@ func (p *program) loginCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "login URL", Short: "Sign in to the site of a URL now, so that agents need not ask", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := p.build(appOptions{private: auth.AskPrivate})
+			if _, err := fetch.ParseURL(args[0]); err != nil {
+				return err
+			}
+			a, err := p.build(auth.AskPrivate)
 			if err != nil {
 				return err
 			}
@@ -38,10 +41,7 @@ func (p *program) loginCommand() *cobra.Command {
 				return err
 			}
 			if page.Status == 401 || page.Status == 403 {
-				if why := a.explainStatus(page); why != nil {
-					return why
-				}
-				return &statusError{page.Status}
+				return a.failedStatus(page)
 			}
 			_, err = fmt.Fprintf(p.stdout, "%s answers with status %d.\n", o, page.Status)
 			return err
@@ -72,12 +72,11 @@ func (p *program) logoutCommand() *cobra.Command {
 				}
 				matches = func(resource string) bool { return isAt(resource, o) }
 			}
-			a, err := p.build(appOptions{private: auth.AskPrivate})
+			store, err := p.configuredStore()
 			if err != nil {
 				return err
 			}
-			defer a.close()
-			n, err := remove(cmd.Context(), a.store, matches)
+			n, err := remove(cmd.Context(), store, matches)
 			if err != nil {
 				return err
 			}
@@ -87,6 +86,15 @@ func (p *program) logoutCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "remove every login and permission")
 	return cmd
+}
+
+// configuredStore needs no certificates, so that a broken one keeps nobody from signing out.
+func (p *program) configuredStore() (tokenstore.Store, error) {
+	cfg, err := p.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	return p.openStore(cfg)
 }
 
 // remove deletes the tokens and approvals of the resources that match.
@@ -126,12 +134,11 @@ func (p *program) accountsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "accounts", Short: "List the stored logins, permissions and clients, never a secret", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := p.build(appOptions{private: auth.AskPrivate})
+			store, err := p.configuredStore()
 			if err != nil {
 				return err
 			}
-			defer a.close()
-			all, err := accounts(cmd.Context(), a.store)
+			all, err := accounts(cmd.Context(), store)
 			if err != nil {
 				return err
 			}
@@ -155,7 +162,7 @@ func accounts(ctx context.Context, s tokenstore.Store) ([]account, error) {
 		return nil, err
 	}
 	for _, t := range tokens {
-		all = append(all, account{Kind: "login", Resource: t.Resource, Issuer: t.Issuer, Subject: t.Subject, Scopes: t.Scopes,
+		all = append(all, account{Kind: "login", Resource: t.Resource, Issuer: t.Issuer, Subject: sanitize.Line(t.Subject, 200), Scopes: shown(t.Scopes),
 			ClientID: t.ClientID, Expires: when(t.Expiry), Refreshable: !t.RefreshToken.IsZero()})
 	}
 	approvals, err := tokenstore.Approvals(ctx, s, principal.Local)
@@ -163,7 +170,7 @@ func accounts(ctx context.Context, s tokenstore.Store) ([]account, error) {
 		return nil, err
 	}
 	for _, v := range approvals {
-		all = append(all, account{Kind: "permission", Resource: v.Resource, Issuer: v.Issuer, Scopes: v.Scopes, Expires: when(v.Expires)})
+		all = append(all, account{Kind: "permission", Resource: v.Resource, Issuer: v.Issuer, Scopes: shown(v.Scopes), Expires: when(v.Expires)})
 	}
 	clients, err := tokenstore.Clients(ctx, s, principal.Local)
 	if err != nil {
@@ -173,6 +180,15 @@ func accounts(ctx context.Context, s tokenstore.Store) ([]account, error) {
 		all = append(all, account{Kind: "client", Issuer: c.Issuer, ClientID: c.ClientID, Expires: when(c.SecretExpiry)})
 	}
 	return all, nil
+}
+
+// shown makes scopes, which an issuer may have worded, fit for a terminal.
+func shown(scopes []string) []string {
+	var all []string
+	for _, s := range scopes {
+		all = append(all, sanitize.Line(s, 100))
+	}
+	return all
 }
 
 func when(t time.Time) *time.Time {

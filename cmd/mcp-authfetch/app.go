@@ -2,12 +2,8 @@ package main
 
 import (
 	"errors"
-	"log/slog"
 	"maps"
 	"net/url"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
@@ -26,7 +22,6 @@ import (
 // app is every part, built once from the config.
 type app struct {
 	cfg       *config.Config
-	log       *slog.Logger
 	materials map[string]*tlsmat.Material
 	store     tokenstore.Store
 	guard     *netguard.Guard
@@ -37,55 +32,48 @@ type app struct {
 	fetch     *fetch.Client
 }
 
-// appOptions are what differs between the commands.
-type appOptions struct {
-	private auth.Private // where the config does not say
-	storage func(*config.Config) (tokenstore.Store, error)
-}
-
-// build loads the config and makes every part. Nothing is sent yet.
-func (p *program) build(opts appOptions) (*app, error) {
-	log, err := p.logger()
-	if err != nil {
-		return nil, err
-	}
+// build loads the config and makes every part. Nothing is sent yet. private is what happens to
+// private addresses where the config does not say.
+func (p *program) build(private auth.Private) (*app, error) {
 	cfg, err := p.loadConfig()
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range cfg.Warnings {
-		log.Warn(w)
+		p.log.Warn(w)
 	}
-	a := &app{cfg: cfg, log: log, guard: &netguard.Guard{}}
-	if a.materials, err = loadMaterials(cfg); err != nil {
+	materials, err := loadMaterials(cfg)
+	if err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.materials)) {
-		for _, w := range a.materials[name].Warnings() {
-			log.Warn(w, "mtls", name)
+	for _, name := range slices.Sorted(maps.Keys(materials)) {
+		for _, w := range materials[name].Warnings() {
+			p.log.Warn(w, "mtls", name)
 		}
 	}
-	if opts.storage == nil {
-		opts.storage = func(cfg *config.Config) (tokenstore.Store, error) { return p.openStore(cfg, log) }
-	}
-	if a.store, err = opts.storage(cfg); err != nil {
+	return p.assemble(cfg, materials, private)
+}
+
+func (p *program) assemble(cfg *config.Config, materials map[string]*tlsmat.Material, private auth.Private) (*app, error) {
+	store, err := p.openStore(cfg)
+	if err != nil {
 		return nil, err
 	}
+	a := &app{cfg: cfg, materials: materials, store: store, guard: &netguard.Guard{}}
 	a.desk = action.NewDesk(action.DeskOptions{
-		Port: cfg.Login.Port, Timeout: cfg.Login.Timeout, Open: p.opener(cfg), Own: a.guard.Own, Logger: log,
+		Port: cfg.Login.Port, Timeout: cfg.Login.Timeout, Open: p.opener(cfg), Own: a.guard.Own, Logger: p.log,
 	})
-	private := opts.private
 	if cfg.Network.Private != "" {
 		private = auth.Private(cfg.Network.Private)
 	}
 	a.zones = &auth.Zones{Store: a.store, Desk: a.desk, Private: private, Allowed: a.allowed}
 	a.base = outbound.New(outbound.Options{
 		Guard: a.guard, Material: a.material, Rules: a.zones.Rules, Proxy: cfg.Network.Proxy,
-		UserAgent: "mcp-authfetch/" + version(), Logger: log,
+		UserAgent: "mcp-authfetch/" + version(), Logger: p.log,
 	})
-	a.flows = login.New(login.Options{Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), Logger: log})
+	a.flows = login.New(login.Options{Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), Logger: p.log})
 	transport := auth.New(auth.Options{
-		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones, Site: a.site, Client: a.client, Logger: log,
+		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones, Site: a.site, Client: a.client, Logger: p.log,
 	})
 	a.fetch = fetch.New(fetch.Options{Transport: transport, Credentialed: auth.Credentialed})
 	return a, nil
@@ -153,6 +141,17 @@ func (a *app) client(issuer string) login.Credentials {
 	return login.Credentials{ID: c.ClientID, Secret: c.ClientSecret, AuthMethod: c.TokenEndpointAuthMethod}
 }
 
+// failedStatus is the error that a page of status 400 or more stands for, else nil.
+func (a *app) failedStatus(page *fetch.Page) error {
+	if page.Status < 400 {
+		return nil
+	}
+	if why := a.explainStatus(page); why != nil {
+		return why
+	}
+	return &statusError{page.Status}
+}
+
 // explainStatus tells what an error status means on a connection where a certificate was asked for.
 func (a *app) explainStatus(page *fetch.Page) error {
 	o, err := origin.Of(page.FinalURL)
@@ -180,56 +179,4 @@ func loadMaterials(cfg *config.Config) (map[string]*tlsmat.Material, error) {
 		all[name] = m
 	}
 	return all, errors.Join(failed...)
-}
-
-// loadConfig finds and loads the config: --config, else AUTHFETCH_CONFIG, else the default place,
-// where it may be absent.
-func (p *program) loadConfig() (*config.Config, error) {
-	path, explicit := p.configPath()
-	home, _ := p.env("HOME")
-	if home == "" {
-		home, _ = os.UserHomeDir()
-	}
-	return config.Load(path, !explicit, config.Env(p.env), home)
-}
-
-func (p *program) configPath() (path string, explicit bool) {
-	if p.flags.config != "" {
-		return p.flags.config, true
-	}
-	if path, ok := p.env("AUTHFETCH_CONFIG"); ok && path != "" {
-		return path, true
-	}
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", false
-	}
-	return filepath.Join(dir, "mcp-authfetch", "config.jsonc"), false
-}
-
-func (p *program) openStore(cfg *config.Config, log *slog.Logger) (tokenstore.Store, error) {
-	if cfg.Store.Type == "memory" {
-		return tokenstore.NewMemory(), nil
-	}
-	dir, err := p.storeDir(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return tokenstore.OpenFile(dir, tokenstore.FileOptions{Logger: log})
-}
-
-// storeDir is store.path, else the user's directory for state that should outlive the process.
-func (p *program) storeDir(cfg *config.Config) (string, error) {
-	if cfg.Store.Path != "" {
-		return cfg.Store.Path, nil
-	}
-	if dir, ok := p.env("XDG_STATE_HOME"); ok && filepath.IsAbs(dir) {
-		return filepath.Join(dir, "mcp-authfetch"), nil
-	}
-	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
-		dir, err := os.UserConfigDir()
-		return filepath.Join(dir, "mcp-authfetch", "state"), err
-	}
-	home, err := os.UserHomeDir()
-	return filepath.Join(home, ".local", "state", "mcp-authfetch"), err
 }

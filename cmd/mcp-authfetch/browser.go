@@ -23,11 +23,15 @@ func (p *program) opener(cfg *config.Config) func(context.Context, string) error
 	case "command":
 		return func(_ context.Context, url string) error {
 			argv := cfg.Login.BrowserCommand
-			return start(func() error {
+			err := start(func() error {
 				cmd := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], url)...)
 				cmd.Stdout, cmd.Stderr = p.stderr, p.stderr
 				return cmd.Run()
 			})
+			if err != nil {
+				p.log.Warn("the command of login.browser failed", "command", argv[0], "error", err)
+			}
+			return err
 		}
 	}
 	if p.headless(cfg) {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -13,12 +15,7 @@ import (
 )
 
 func (p *program) configCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "config", Short: "Show, check or create the config file", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{fmt.Errorf("which one? path, check, schema or init")}
-		},
-	}
+	cmd := &cobra.Command{Use: "config", Short: "Show, check or create the config file"}
 	cmd.AddCommand(
 		&cobra.Command{Use: "path", Short: "Print where the config file is, or would be", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return p.printConfigPath() }},
@@ -53,8 +50,8 @@ func (p *program) checkConfig() error {
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(p.stderr, "warning:", w)
 	}
-	for name, m := range materials {
-		for _, w := range m.Warnings() {
+	for _, name := range slices.Sorted(maps.Keys(materials)) {
+		for _, w := range materials[name].Warnings() {
 			fmt.Fprintf(p.stderr, "warning: mtls.%s: %s\n", name, w)
 		}
 	}
@@ -62,8 +59,12 @@ func (p *program) checkConfig() error {
 	if where == "" {
 		where = "no config file (that is fine)"
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: ok, %d sites, %d certificate entries, %d issuers\n", where, len(cfg.Sites), len(cfg.MTLS), len(cfg.Issuers))
+	_, err = fmt.Fprintf(p.stdout, "%s: ok; %s\n", where, contents(cfg))
 	return err
+}
+
+func contents(cfg *config.Config) string {
+	return fmt.Sprintf("sites: %d, certificate entries: %d, issuers: %d", len(cfg.Sites), len(cfg.MTLS), len(cfg.Issuers))
 }
 
 // initConfig writes the example where no file is yet.

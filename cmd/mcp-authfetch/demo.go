@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func (p *program) demoCommand() *cobra.Command {
 			defer cancel()
 			d := &demo{program: p, interactive: interactive}
 			defer d.close()
-			return d.run(ctx)
+			return d.take(ctx, d.steps())
 		},
 	}
 	cmd.Flags().BoolVar(&interactive, "interactive", false, "sign in yourself, in your browser")
@@ -44,6 +45,7 @@ func (p *program) demoCommand() *cobra.Command {
 type demo struct {
 	*program
 	interactive bool
+	self        string // the program that the agent starts; "": this one
 
 	dir    string
 	log    *oauthtest.Log
@@ -51,6 +53,7 @@ type demo struct {
 	site   *oauthtest.Resource
 	config string
 	agent  *client.Client
+	said   bytes.Buffer // the stderr of the MCP server, shown where a step breaks; complete when d is closed
 	link   string
 	closer []func()
 }
@@ -65,11 +68,13 @@ func (e *stepError) Error() string { return "demo: " + e.step + ": " + e.err.Err
 func (e *stepError) Unwrap() error { return e.err }
 func (e *stepError) Code() string  { return "demo" }
 
-func (d *demo) run(ctx context.Context) error {
-	steps := []struct {
-		name string
-		do   func(context.Context) error
-	}{
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
+func (d *demo) steps() []step {
+	return []step{
 		{"starting the authorization server and the site", d.world},
 		{"starting the MCP server", d.start},
 		{"calling webfetch for the first time", d.first},
@@ -77,8 +82,13 @@ func (d *demo) run(ctx context.Context) error {
 		{"calling webfetch again", d.second},
 		{"checking what went over the wire", d.account},
 	}
+}
+
+func (d *demo) take(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		if err := s.do(ctx); err != nil {
+			d.close()
+			_, _ = d.said.WriteTo(d.stderr)
 			return &stepError{s.name, err}
 		}
 	}
@@ -89,6 +99,7 @@ func (d *demo) close() {
 	for _, c := range slices.Backward(d.closer) {
 		c()
 	}
+	d.closer = nil
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.stdout, format+"\n", args...) }
@@ -132,18 +143,15 @@ func (d *demo) world(context.Context) error {
 	return nil
 }
 
+// writeConfig lets nobody open a browser: the link is printed, and whoever signs in opens it.
 func (d *demo) writeConfig(cert, key, roots string) error {
-	browser := "never"
-	if d.interactive {
-		browser = "auto"
-	}
 	config := map[string]any{
 		"mtls": map[string]any{"demo": map[string]any{"cert": cert, "key": key, "ca": roots, "ca_mode": "only"}},
 		"sites": map[string]any{
 			d.site.URL:   map[string]any{"mtls": "demo", "oauth": map[string]any{"grant": "authorization_code"}},
 			d.issuer.URL: map[string]any{},
 		},
-		"login": map[string]any{"browser": browser},
+		"login": map[string]any{"browser": "never"},
 		"store": map[string]any{"path": filepath.Join(d.dir, "state")},
 	}
 	data, err := json.MarshalIndent(config, "", "  ")
@@ -156,14 +164,24 @@ func (d *demo) writeConfig(cert, key, roots string) error {
 
 // start starts this program again as an agent would, and greets it.
 func (d *demo) start(ctx context.Context) error {
-	self, err := exec.LookPath(os.Args[0])
-	if err != nil {
+	if d.self == "" {
+		var err error
+		if d.self, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if d.agent, err = client.NewStdioMCPClient(d.self, blank(os.Environ()), "stdio", "--config", d.config); err != nil {
 		return err
 	}
-	if d.agent, err = client.NewStdioMCPClient(self, nil, "stdio", "--config", d.config); err != nil {
-		return err
-	}
-	d.closer = append(d.closer, func() { _ = d.agent.Close() })
+	told := make(chan struct{})
+	d.closer = append(d.closer, func() { _ = d.agent.Close(); <-told })
+	go func() { // ends with the child
+		defer close(told)
+		if said, ok := client.GetStderr(d.agent); ok {
+			_, _ = io.Copy(&d.said, said)
+		}
+	}()
 	var hello mcp.InitializeRequest
 	hello.Params.ProtocolVersion = mcp.LATEST_LEGACY_PROTOCOL_VERSION
 	hello.Params.ClientInfo = mcp.Implementation{Name: "demo-agent", Version: "1"}
@@ -173,6 +191,17 @@ func (d *demo) start(ctx context.Context) error {
 	}
 	d.say("MCP server            %s stdio (protocol %s)", res.ServerInfo.Name, res.ProtocolVersion)
 	return nil
+}
+
+// blank returns assignments that empty our own variables among environ: the demo's config is its own.
+func blank(environ []string) []string {
+	var empty []string
+	for _, e := range environ {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "AUTHFETCH_") {
+			empty = append(empty, name+"=")
+		}
+	}
+	return empty
 }
 
 func (d *demo) page() string { return d.site.URL + "/docs/handbook" }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcp-authfetch/mcp-authfetch/auth"
+	"github.com/mcp-authfetch/mcp-authfetch/fetch"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
@@ -101,6 +102,10 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 	fmt.Fprintf(p.stderr, "mcp-authfetch: %s\n", sanitize.Text(err.Error()))
 	if hint := errorHint(err); hint != "" {
 		fmt.Fprintf(p.stderr, "  %s\n", sanitize.Text(hint))
+	}
+	var redirect *fetch.RedirectError
+	if errors.As(err, &redirect) && redirect.Target() != "" {
+		fmt.Fprintf(p.stderr, "  it leads to %s\n", redirect.Target())
 	}
 	code := exitCode(err)
 	if errorCode(err) == "usage" && cmd != nil {

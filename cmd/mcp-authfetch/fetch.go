@@ -14,6 +14,7 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/auth"
 	"github.com/mcp-authfetch/mcp-authfetch/fetch"
 	"github.com/mcp-authfetch/mcp-authfetch/render"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
 func (p *program) fetchCommand() *cobra.Command {
@@ -23,7 +24,10 @@ func (p *program) fetchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "fetch URL", Short: "Fetch a page as webfetch does: the page on stdout, the rest on stderr", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := p.build(appOptions{private: auth.AskPrivate})
+			if err := checkFetch(args[0], render.Format(format), timeout); err != nil {
+				return err
+			}
+			a, err := p.build(auth.AskPrivate)
 			if err != nil {
 				return err
 			}
@@ -35,21 +39,38 @@ func (p *program) fetchCommand() *cobra.Command {
 			return p.print(a, page, render.Format(format))
 		},
 	}
-	cmd.Flags().StringVarP(&format, "format", "f", "markdown", "markdown, text, html or raw")
+	cmd.Flags().StringVarP(&format, "format", "f", "markdown", "markdown, text, html or raw; raw writes files that are no text as they are")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long fetching may take")
 	cmd.Flags().BoolVar(&noLogin, "no-login", false, "exit with code 4 instead of waiting when a person must sign in")
 	return cmd
 }
 
+// checkFetch finds what is wrong with the command line before anybody is asked to sign in.
+func checkFetch(url string, format render.Format, timeout time.Duration) error {
+	if _, err := fetch.ParseURL(url); err != nil {
+		return err
+	}
+	if _, err := render.Render(render.Input{Format: format}); err != nil {
+		return &usageError{err}
+	}
+	if timeout <= 0 {
+		return &usageError{fmt.Errorf("--timeout is %v; it must be more than nothing", timeout)}
+	}
+	return nil
+}
+
+// maxAsked is how often one command asks: allowing an address, signing in, signing in for more.
+const maxAsked = 3
+
 // get fetches, and waits at the terminal for what a person must do.
 func (p *program) get(ctx context.Context, a *app, r fetch.Request, noLogin bool) (*fetch.Page, error) {
-	for {
+	for asked := 0; ; asked++ {
 		page, err := a.fetch.Get(ctx, r)
 		var need *auth.ActionRequired
 		if !errors.As(err, &need) {
 			return page, err
 		}
-		if noLogin {
+		if noLogin || asked == maxAsked {
 			return nil, need
 		}
 		p.tell(need.Prompt())
@@ -67,6 +88,9 @@ func (p *program) tell(prompt action.Prompt) {
 		fmt.Fprintf(&b, "%s is a private address that nobody has allowed yet.\n", prompt.Origin)
 	} else {
 		fmt.Fprintf(&b, "%s asks you to sign in at %s.\n", prompt.Origin, action.ShowIssuer(prompt.Issuer))
+		if len(prompt.Scopes) > 0 {
+			fmt.Fprintf(&b, "It asks for: %s\n", sanitize.Line(strings.Join(prompt.Scopes, ", "), 600))
+		}
 	}
 	switch {
 	case prompt.UserCode != "":
@@ -99,16 +123,14 @@ func (p *program) print(a *app, page *fetch.Page, format render.Format) error {
 	case render.KindImage:
 		_, err = p.stdout.Write(doc.Image)
 	case render.KindBinary:
-		_, err = fmt.Fprintln(p.stderr, doc.Note)
+		if format == render.Raw {
+			_, err = p.stdout.Write(page.Body)
+		} else {
+			_, err = fmt.Fprintln(p.stderr, doc.Note, "`--format raw` writes it to stdout.")
+		}
 	}
 	if err != nil {
 		return err
 	}
-	if page.Status >= 400 {
-		if why := a.explainStatus(page); why != nil {
-			return why
-		}
-		return &statusError{page.Status}
-	}
-	return nil
+	return a.failedStatus(page)
 }

@@ -13,13 +13,15 @@ import (
 )
 
 func main() {
+	os.Exit(execute(os.Args[1:], surroundings{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv}))
+}
+
+// execute runs one command line to its end, or until a signal asks it to stop.
+func execute(args []string, s surroundings) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	code := run(ctx, os.Args[1:], surroundings{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv,
-	})
-	stop()
-	os.Exit(code)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	return run(ctx, args, s)
 }
 
 // surroundings are what a process is given from outside.

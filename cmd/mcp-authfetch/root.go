@@ -1,16 +1,21 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
 // program is one run of the command.
 type program struct {
 	surroundings
+	log   *slog.Logger // to stderr, which is the person's; stdout belongs to the protocol or the page
 	flags struct {
 		config    string
 		verbose   bool
@@ -26,9 +31,9 @@ func (p *program) root() *cobra.Command {
 			"or demands a client certificate. Agents start it with `mcp-authfetch stdio`.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{fmt.Errorf("which command? `%s --help` lists them", cmd.CommandPath())}
+		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+			p.log, err = p.logger()
+			return err
 		},
 	}
 	f := root.PersistentFlags()
@@ -40,12 +45,27 @@ func (p *program) root() *cobra.Command {
 		p.stdioCommand(), p.httpCommand(), p.fetchCommand(), p.loginCommand(), p.logoutCommand(),
 		p.accountsCommand(), p.doctorCommand(), p.configCommand(), p.demoCommand(), p.versionCommand(),
 	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	usageArgs(root)
 	return root
 }
 
-// usageArgs makes wrong arguments of every command usage errors.
+// usageArgs makes wrong arguments of every command usage errors, and a missing or unknown subcommand too.
 func usageArgs(cmd *cobra.Command) {
+	if cmd.HasSubCommands() {
+		cmd.Args = noSuchCommand
+		cmd.RunE = func(*cobra.Command, []string) error { return &usageError{errors.New("which command?")} }
+	}
+	if cmd.Name() == "help" {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			return noSuchCommand(about, rest)
+		}
+	}
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
@@ -59,7 +79,19 @@ func usageArgs(cmd *cobra.Command) {
 	}
 }
 
-// logger writes to stderr, which is the person's; stdout belongs to the protocol or the page.
+// noSuchCommand refuses args, which cmd has no subcommand for.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %s for %q", sanitize.Quote(args[0]), cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return errors.New(text)
+}
+
 func (p *program) logger() (*slog.Logger, error) {
 	level := slog.LevelWarn
 	if p.flags.verbose {

@@ -14,12 +14,16 @@ func (p *program) stdioCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "stdio", Short: "Serve MCP on stdin and stdout (what agents start)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := p.build(appOptions{private: auth.AskPrivate})
+			a, err := p.build(auth.AskPrivate)
 			if err != nil {
 				return err
 			}
 			defer a.close()
-			return server.ServeStdio(cmd.Context(), server.New(a.webfetch(), version()), p.stdin, p.stdout, a.log)
+			err = server.ServeStdio(cmd.Context(), server.New(p.webfetch(a), version()), p.stdin, p.stdout, p.log)
+			if cmd.Context().Err() != nil {
+				return nil // agents end us by a signal; that is no failure
+			}
+			return err
 		},
 	}
 }
@@ -29,7 +33,7 @@ func (p *program) httpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "http", Short: "Serve MCP over streamable HTTP, on this computer only", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := p.build(appOptions{private: auth.DenyPrivate})
+			a, err := p.build(auth.DenyPrivate)
 			if err != nil {
 				return err
 			}
@@ -37,8 +41,8 @@ func (p *program) httpCommand() *cobra.Command {
 			if listen == "" {
 				listen = a.cfg.HTTP.Listen
 			}
-			return server.ServeHTTP(cmd.Context(), server.New(a.webfetch(), version()), server.HTTPOptions{
-				Listen: listen, Own: a.guard.Own, Logger: a.log,
+			return server.ServeHTTP(cmd.Context(), server.New(p.webfetch(a), version()), server.HTTPOptions{
+				Listen: listen, Own: a.guard.Own, Logger: p.log,
 				Ready: func(url string) { fmt.Fprintln(p.stderr, "mcp-authfetch: MCP is served on", url) },
 			})
 		},
@@ -47,6 +51,6 @@ func (p *program) httpCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) webfetch() *tools.Webfetch {
-	return tools.NewWebfetch(a.fetch, tools.Options{ExplainStatus: a.explainStatus, Logger: a.log})
+func (p *program) webfetch(a *app) *tools.Webfetch {
+	return tools.NewWebfetch(a.fetch, tools.Options{ExplainStatus: a.explainStatus, Logger: p.log})
 }

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/auth"
+	"github.com/mcp-authfetch/mcp-authfetch/challenge"
+	"github.com/mcp-authfetch/mcp-authfetch/discovery"
+	"github.com/mcp-authfetch/mcp-authfetch/fetch"
+	"github.com/mcp-authfetch/mcp-authfetch/login"
+	"github.com/mcp-authfetch/mcp-authfetch/netguard"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/outbound"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
+	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
+)
+
+// remote goes towards a URL step by step, and stops at the first step that fails.
+func (d *doctor) remote(ctx context.Context, a *app, raw string) {
+	u, err := fetch.ParseURL(raw)
+	if err != nil {
+		d.fail("url", err)
+		return
+	}
+	o, err := origin.Of(u)
+	if err != nil {
+		d.fail("url", err)
+		return
+	}
+	if !d.address(ctx, a, o) {
+		return
+	}
+	resp := d.request(ctx, a, o, u)
+	if resp == nil {
+		return
+	}
+	d.challenge(ctx, a, o, u, resp)
+}
+
+// address resolves the name and tells the zones of its addresses.
+func (d *doctor) address(ctx context.Context, a *app, o origin.Origin) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	rules, err := a.zones.Rules(ctx, o)
+	if err != nil {
+		d.fail("address", err)
+		return false
+	}
+	if a.cfg.Network.Proxy != nil {
+		d.pass("address", "through the proxy "+a.cfg.Network.Proxy.Host)
+		return true
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", o.Host()) // an address is its own
+	if err != nil {
+		d.fail("address", &lookupError{o.Host(), err})
+		return false
+	}
+	var facts []string
+	for _, ip := range addrs {
+		zone := netguard.Classify(ip)
+		facts = append(facts, fmt.Sprintf("%s (%s)", ip.Unmap(), zone))
+		if !rules.Allow(zone) {
+			d.fail("address", &netguard.DeniedError{Host: o.Host(), Addr: ip, Zone: zone}, facts...)
+			return false
+		}
+	}
+	d.pass("address", o.Host()+" is "+strings.Join(facts, ", "))
+	return true
+}
+
+// lookupError: a name could not be resolved.
+type lookupError struct {
+	host string
+	err  error
+}
+
+func (e *lookupError) Error() string { return "the name " + e.host + " cannot be resolved" }
+func (e *lookupError) Unwrap() error { return e.err }
+func (e *lookupError) Code() string  { return "network.dns" }
+func (e *lookupError) Hint() string {
+	return "check the name, and whether you are on the right network or VPN"
+}
+
+// request sends one request without a token, and tells what TLS and HTTP gave.
+func (d *doctor) request(ctx context.Context, a *app, o origin.Origin, u *url.URL) *http.Response {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		d.fail("request", err)
+		return nil
+	}
+	for _, h := range a.site(o).Headers {
+		req.Header.Set(h.Name, h.Value.Reveal())
+	}
+	resp, err := a.base.RoundTrip(req)
+	if err != nil {
+		d.fail("connection", err)
+		return nil
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 16<<10)) // what there is of it is enough to explain
+	if s := resp.TLS; s != nil {
+		facts := []string{"server certificate: " + sanitize.Line(s.PeerCertificates[0].Subject.String(), 200) +
+			", valid until " + s.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)}
+		seen := outbound.Seen(resp)
+		switch {
+		case seen == nil || !seen.Asked():
+			facts = append(facts, "client certificate: not asked for")
+		case seen.Sent():
+			facts = append(facts, "client certificate: asked for, and sent")
+		default:
+			facts = append(facts, "client certificate: asked for, and none was sent")
+		}
+		if seen != nil && len(seen.AcceptableCAs()) > 0 {
+			facts = append(facts, "the server accepts certificates of: "+strings.Join(seen.AcceptableCAs(), "; "))
+		}
+		d.pass("tls", tls.VersionName(s.Version), facts...)
+	}
+	if why := a.explainStatus(&fetch.Page{FinalURL: u, Status: resp.StatusCode, Body: body, Response: resp}); why != nil {
+		d.fail("http", why)
+		return nil
+	}
+	var facts []string
+	if to := resp.Header.Get("Location"); to != "" {
+		facts = append(facts, "it leads to "+to)
+	}
+	d.pass("http", fmt.Sprintf("%s answered with status %d", o, resp.StatusCode), facts...)
+	return resp
+}
+
+// challenge follows what the answer says about signing in.
+func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.URL, resp *http.Response) {
+	cs := challenge.Parse(resp.Header.Values("Www-Authenticate"))
+	site := a.site(o)
+	if len(cs) == 0 && resp.StatusCode != http.StatusUnauthorized && site.Issuer == "" {
+		d.pass("sign-in", "not asked for")
+		return
+	}
+	var schemes []string
+	for _, c := range cs {
+		schemes = append(schemes, sanitize.Line(c.Scheme, 40))
+	}
+	_, bearer := challenge.Find(cs, "Bearer")
+	switch {
+	case len(cs) > 0 && !bearer && challenge.ResourceMetadata(cs) == "" && site.Issuer == "":
+		d.fail("challenge", &schemeError{resp.StatusCode, strings.Join(schemes, ", ")})
+		return
+	case o.Scheme() != "https" && !a.plaintext(o):
+		d.fail("challenge", &auth.PlaintextError{Origin: o})
+		return
+	}
+	d.pass("challenge", fmt.Sprintf("status %d, schemes: %s", resp.StatusCode, orDash(strings.Join(schemes, ", "))))
+	var steps []string
+	disc := a.discovery(func(s discovery.Step) {
+		steps = append(steps, fmt.Sprintf("%s: %s", s.URL, s.Outcome))
+	})
+	issuer := site.Issuer
+	res, err := disc.Resource(ctx, u, challenge.ResourceMetadata(cs))
+	var notFound *discovery.NotFoundError
+	switch {
+	case err == nil:
+		d.pass("resource metadata", res.Resource, steps...)
+		if issuer == "" && len(res.AuthorizationServers) > 0 {
+			issuer = res.AuthorizationServers[0]
+		}
+	case errors.As(err, &notFound) && issuer != "":
+		d.pass("resource metadata", "none; the config names the issuer", steps...)
+	case errors.As(err, &notFound) && len(cs) > 0:
+		d.fail("resource metadata", &auth.NoIssuerError{Origin: o, Err: err}, steps...)
+		return
+	default:
+		d.fail("resource metadata", err, steps...)
+		return
+	}
+	if issuer == "" {
+		d.fail("issuer", &auth.NoIssuerError{Origin: o})
+		return
+	}
+	steps = nil
+	server, err := disc.AuthServer(ctx, issuer)
+	if err != nil {
+		d.fail("authorization server", err, steps...)
+		return
+	}
+	d.pass("authorization server", action.ShowIssuer(server.Issuer), steps...)
+	d.client(ctx, a, site, server)
+	d.token(ctx, a, o)
+}
+
+// schemeError: a site wants a sign-in, and none that we can do.
+type schemeError struct {
+	status  int
+	schemes string
+}
+
+func (e *schemeError) Error() string {
+	return fmt.Sprintf("status %d, schemes: %s; none of them is OAuth", e.status, e.schemes)
+}
+func (e *schemeError) Code() string { return (&statusError{e.status}).Code() }
+func (e *schemeError) Hint() string {
+	return "if the site takes a key or a password in a header, put it under the site's headers in the config"
+}
+
+func (d *doctor) client(ctx context.Context, a *app, site auth.Site, server *discovery.AuthServer) {
+	_, err := tokenstore.GetClient(ctx, a.store, tokenstore.ClientKey(principal.From(ctx), server.Issuer))
+	switch {
+	case site.Issuer == server.Issuer && a.client(server.Issuer).ID != "":
+		d.pass("client", "configured under issuers")
+	case err == nil:
+		d.pass("client", "registered earlier")
+	case server.RegistrationEndpoint != "":
+		d.pass("client", "will be registered at the first login")
+	default:
+		d.fail("client", &login.ClientError{Issuer: server.Issuer, Reason: "none is configured for this site, and it does not register any"})
+	}
+}
+
+func (d *doctor) token(ctx context.Context, a *app, o origin.Origin) {
+	tokens, err := tokenstore.Tokens(ctx, a.store, principal.From(ctx))
+	if err != nil {
+		d.fail("login", err)
+		return
+	}
+	for _, t := range tokens {
+		if !isAt(t.Resource, o) {
+			continue
+		}
+		switch {
+		case t.Expiry.IsZero() || time.Now().Before(t.Expiry):
+			d.pass("login", "stored")
+		case !t.RefreshToken.IsZero():
+			d.pass("login", "expired; it is renewed at the next use")
+		default:
+			d.pass("login", "expired; a person must sign in again")
+		}
+		return
+	}
+	d.pass("login", "none stored: a person must sign in at the first fetch")
+}

@@ -1,0 +1,50 @@
+package fetch
+
+import (
+	"bytes"
+	"net/http"
+	"net/url"
+
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
+)
+
+// minEcho is the shortest secret that is looked for: shorter ones stand in pages by chance.
+const minEcho = 6
+
+// echoes replaces our own secrets where an answer repeats them, as they are or percent-encoded. It
+// keeps an honest mirror (a debug page, an error that quotes the request) from showing them to a
+// model; a site that wants to leak what it was given can always encode it.
+type echoes [][]byte
+
+func newEchoes(secrets []secret.Text) echoes {
+	var e echoes
+	for _, s := range secrets {
+		plain := s.Reveal()
+		if len(plain) < minEcho {
+			continue
+		}
+		e = append(e, []byte(plain))
+		if q := url.QueryEscape(plain); q != plain {
+			e = append(e, []byte(q))
+		}
+	}
+	return e
+}
+
+func (e echoes) clear(body []byte) []byte {
+	for _, s := range e {
+		if bytes.Contains(body, s) {
+			body = bytes.ReplaceAll(body, s, []byte(secret.Redacted))
+		}
+	}
+	return body
+}
+
+// clearHeader does the same for the headers that are shown or quoted in errors.
+func (e echoes) clearHeader(h http.Header) {
+	for _, name := range []string{"Content-Type", "Content-Encoding"} {
+		for i, v := range h[name] {
+			h[name][i] = string(e.clear([]byte(v)))
+		}
+	}
+}

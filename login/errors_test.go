@@ -1,0 +1,190 @@
+package login
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/internal/oauthtest"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
+	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
+)
+
+// canary is in every secret.
+const canary = "CANARY"
+
+func leaks(out string) bool {
+	return strings.Contains(out, canary) || strings.Contains(out, hex.EncodeToString([]byte(canary)))
+}
+
+// printed is v in every way that text gets out.
+func printed(v any) string {
+	var b bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		fmt.Fprintf(&b, verb+"\n", v)
+	}
+	if j, err := json.Marshal(v); err == nil {
+		b.Write(j)
+	}
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "v", v)
+	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "v", v)
+	if err, ok := v.(error); ok {
+		for e := errors.Unwrap(err); e != nil; e = errors.Unwrap(e) {
+			b.WriteString(printed(e))
+		}
+	}
+	return b.String()
+}
+
+// echo refuses everything and repeats what it was sent.
+func echo(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	var all []string
+	for name, values := range r.PostForm {
+		all = append(all, name+" was "+strings.Join(values, ","))
+	}
+	user, password, _ := r.BasicAuth()
+	password, _ = url.QueryUnescape(password)
+	all = append(all, user+" has "+password)
+	body, _ := json.Marshal(map[string]string{"error": "invalid_request " + r.PostFormValue("refresh_token"), "error_description": strings.Join(all, "; ")})
+	saysJSON(400, string(body))(w, r)
+}
+
+func TestErrorsNeverHoldSecrets(t *testing.T) {
+	clean := func(t *testing.T, err error) {
+		t.Helper()
+		if err == nil {
+			t.Fatal("no error: nothing is proven")
+		}
+		if out := printed(err); leaks(out) {
+			t.Errorf("printed:\n%s", out)
+		}
+	}
+	for _, tc := range []struct {
+		name    string
+		handler http.HandlerFunc
+	}{
+		{"echo", echo},
+		{"raw echo", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(400)
+			_, _ = io.Copy(w, r.Body)
+		}},
+		{"the token itself is unusable", saysJSON(200, `{"access_token":"CANARY\n","token_type":"Bearer"}`)},
+		{"the type is", saysJSON(200, `{"access_token":"CANARY","token_type":"CANARY"}`)},
+		{"broken JSON", saysJSON(200, `{"access_token":"CANARY"`)},
+		{"wrong type", saysJSON(200, `{"access_token":["CANARY"]}`)},
+		{"twice", saysJSON(200, `{"access_token":"x","access_token":"CANARY"}`)},
+		{"HTML", says(200, "text/html", "CANARY")},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://x.example/?CANARY", http.StatusTemporaryRedirect)
+		}},
+		{"content type", says(200, "text/CANARY", "x")},
+		{"failure", says(500, "text/html", "CANARY")},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f, _, req := at(t, tc.handler)
+			for _, method := range []string{"client_secret_basic", "client_secret_post", "private_key_jwt"} {
+				req.Client.AuthMethod = method
+				_, err := f.ClientCredentials(t.Context(), req)
+				clean(t, err)
+			}
+			tok := &tokenstore.Token{
+				Principal: "local", Resource: resource, Issuer: req.Server.Issuer, ClientID: "c", TokenEndpoint: req.Server.TokenEndpoint,
+				RefreshToken: secret.New("CANARY-refresh"), AccessToken: secret.New("CANARY-access"),
+			}
+			_, err := f.Refresh(t.Context(), tok, Credentials{})
+			clean(t, err)
+			next := f.authorizationRequest(req, Credentials{ID: "c", Secret: secret.New("CANARY-secret"), AuthMethod: "client_secret_post"}, "http://127.0.0.1:1/callback")
+			clean(t, next.Callback(t.Context(), url.Values{"code": {"CANARY-code"}}))
+			clean(t, next.Callback(t.Context(), url.Values{"code": {"CANARY-code"}, "iss": {"https://CANARY.example"}, "error": {"CANARY"}}))
+			_, _, err = f.authorizeDevice(t.Context(), req)
+			clean(t, err)
+		})
+	}
+}
+
+func TestValuesNeverPrintSecrets(t *testing.T) {
+	_, _, req := at(t, http.NotFound)
+	for name, v := range map[string]any{
+		"credentials": req.Client, "request": req, "pointer": &req,
+		"device answer": &deviceAnswer{deviceCode: secret.New("CANARY")}, "token answer": &tokenAnswer{accessToken: secret.New("CANARY")},
+	} {
+		if out := printed(v); leaks(out) {
+			t.Errorf("%s:\n%s", name, out)
+		}
+	}
+}
+
+// Everything logged during two logins and a refresh, with and without trouble.
+func TestLogNeverHoldsSecrets(t *testing.T) {
+	w := newWorld(t, oauthtest.IssuerOptions{}, options{})
+	if err := w.signIn(w.request()); err != nil {
+		t.Fatal(err)
+	}
+	tok := w.token()
+	if _, err := w.Refresh(t.Context(), tok, Credentials{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.deny(w.request()); err != action.ErrDenied {
+		t.Fatal(err)
+	}
+	secrets := []string{tok.AccessToken.Reveal(), tok.RefreshToken.Reveal()}
+	for _, e := range w.issuer.Log.Events() {
+		for _, name := range []string{"code", "code_verifier", "state"} {
+			secrets = append(secrets, e.Form.Get(name), e.Query.Get(name))
+		}
+	}
+	w.desk.Close()
+	if w.log.Len() == 0 {
+		t.Fatal("nothing is logged")
+	}
+	for _, s := range secrets {
+		if s != "" && strings.Contains(w.log.String(), s) {
+			t.Errorf("the log holds %q:\n%s", s, w.log)
+		}
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	for _, tc := range []struct {
+		name             string
+		err              error
+		code, text, hint string
+	}{
+		{"client", &TokenError{Endpoint: "https://login.example", Status: 401, ErrorCode: "invalid_client"}, "oauth.invalid_client", `answered 401 with the error "invalid_client"`, "client_secret"},
+		{"scope", &TokenError{Status: 400, ErrorCode: "invalid_scope"}, "oauth.invalid_scope", "invalid_scope", "scopes"},
+		{"target", &TokenError{Status: 400, ErrorCode: "invalid_target"}, "oauth.invalid_target", "invalid_target", "resource"},
+		{"denied", &TokenError{Status: 400, ErrorCode: "access_denied"}, "login_denied", "access_denied", "try again"},
+		{"expired", &TokenError{Status: 400, ErrorCode: "expired_token"}, "login_expired", "expired_token", "try again"},
+		{"made up", &TokenError{Status: 400, ErrorCode: "tls.ours\n\x1b[0m", Description: "say \"yes\"\u202e"}, "oauth.token_endpoint", `"tls.ours [0m": "say 'yes'"`, "operator"},
+		{"answer", &AnswerError{Issuer: "https://bücher.example", Reason: "why"}, "oauth.answer_refused", "https://xn--bcher-kva.example was refused: why", "tampering"},
+		{"unsupported", &UnsupportedError{Issuer: "https://login.example", What: "that", Remedy: "do this"}, "oauth.unsupported", "https://login.example does not offer that", "do this"},
+		{"no client", &ClientError{Issuer: "https://login.example", Reason: "why"}, "oauth.no_client", "no client for https://login.example: why", `issuers."https://login.example"`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e, ok := tc.err.(interface {
+				error
+				Code() string
+				Hint() string
+			})
+			if !ok {
+				t.Fatal("no code or hint")
+			}
+			if e.Code() != tc.code {
+				t.Errorf("code %q", e.Code())
+			}
+			contains(t, "error", e.Error(), tc.text)
+			contains(t, "hint", e.Hint(), tc.hint)
+		})
+	}
+}
