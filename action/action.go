@@ -47,6 +47,7 @@ type Action struct {
 	ended  time.Time // zero: waiting
 	err    error
 	shown  bool
+	told   bool // somebody who waited got err
 }
 
 // New returns a waiting action whose page is elsewhere (a device code, another process).
@@ -87,15 +88,28 @@ func (a *Action) EndedAt() time.Time {
 func (a *Action) Wait(ctx context.Context) error {
 	select {
 	case <-a.done:
-		return a.Err()
+		return a.tell()
 	default:
 	}
 	select {
 	case <-a.done:
-		return a.Err()
+		return a.tell()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (a *Action) tell() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told = true
+	return a.err
+}
+
+func (a *Action) wasTold() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.told
 }
 
 // End ends the action: nil is success. Only the first call counts; it reports whether this was it.

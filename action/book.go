@@ -46,7 +46,8 @@ func (e *DeclinedError) Hint() string {
 }
 
 // Join returns the action of key: the one that waits, or the one that start makes. It returns
-// [*DeclinedError] while a no is fresh. fresh reports that start was called.
+// [*DeclinedError] while a no is fresh, and once the error that ended the last action, if nobody
+// who waited was told. fresh reports that start was called; start goes on when ctx ends.
 func (b *Book[K]) Join(ctx context.Context, key K, start func() (*Action, error)) (a *Action, fresh bool, err error) {
 	b.mu.Lock()
 	e, ok := b.entries[key]
@@ -54,6 +55,11 @@ func (b *Book[K]) Join(ctx context.Context, key K, start func() (*Action, error)
 		if d := e.declined(); d != nil {
 			b.mu.Unlock()
 			return nil, false, d
+		}
+		delete(b.entries, key)
+		if err := e.untold(); err != nil {
+			b.mu.Unlock()
+			return nil, false, err
 		}
 		ok = false
 	}
@@ -66,18 +72,23 @@ func (b *Book[K]) Join(ctx context.Context, key K, start func() (*Action, error)
 		b.entries[key] = e
 	}
 	b.mu.Unlock()
-	if ok {
-		select {
-		case <-e.ready:
-			return e.action, false, e.err
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		}
+	if !ok {
+		go func() {
+			defer close(e.ready)
+			defer func() { // a panic costs this question, not the process
+				if recover() != nil {
+					e.action, e.err = nil, errNotStarted
+				}
+			}()
+			e.action, e.err = start()
+		}()
 	}
-	defer close(e.ready)
-	e.err = errNotStarted // in case start panics
-	e.action, e.err = start()
-	return e.action, true, e.err
+	select {
+	case <-e.ready:
+		return e.action, !ok, e.err
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
 }
 
 var errNotStarted = errors.New("the question could not be asked")
@@ -111,10 +122,22 @@ func (e *entry) declined() *DeclinedError {
 	return &DeclinedError{Prompt: e.action.Prompt(), Until: until}
 }
 
+// untold is the error that the action failed with, unless someone heard of it by waiting.
+func (e *entry) untold() error {
+	if e.err != nil {
+		return nil
+	}
+	err := e.action.Err()
+	if err == nil || errors.Is(err, ErrDenied) || errors.Is(err, ErrExpired) || errors.Is(err, ErrClosed) || e.action.wasTold() {
+		return nil
+	}
+	return err
+}
+
 // sweep drops what is over and says nothing any more. The caller holds mu.
 func (b *Book[K]) sweep() {
 	for k, e := range b.entries {
-		if e.over() && e.declined() == nil {
+		if e.over() && e.declined() == nil && (e.untold() == nil || time.Since(e.action.EndedAt()) > CoolDown) {
 			delete(b.entries, k)
 		}
 	}

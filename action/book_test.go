@@ -62,7 +62,7 @@ func TestBookAsksAgain(t *testing.T) {
 		name string
 		end  error
 	}{
-		{"after success", nil}, {"after expiry", ErrExpired}, {"after a failure", errors.New("broken")}, {"after closing", ErrClosed},
+		{"after success", nil}, {"after expiry", ErrExpired}, {"after closing", ErrClosed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var b Book[string]
@@ -81,6 +81,34 @@ func TestBookAsksAgain(t *testing.T) {
 	}
 }
 
+// A failure that nobody waited for is told once: else everybody is only ever given the next link.
+func TestBookTellsAFailureOnce(t *testing.T) {
+	broken := errors.New("broken")
+	var b Book[string]
+	fail := func() {
+		a, _, err := b.Join(t.Context(), "k", asks("first"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.End(broken)
+	}
+	fail()
+	if _, fresh, err := b.Join(t.Context(), "k", never(t)); err != broken || fresh {
+		t.Errorf("got fresh %v, error %v; want the failure", fresh, err)
+	}
+	a, fresh, err := b.Join(t.Context(), "k", asks("second"))
+	if err != nil || !fresh {
+		t.Fatalf("fresh %v, error %v; want a new action", fresh, err)
+	}
+	a.End(broken)
+	if err := a.Wait(t.Context()); err != broken {
+		t.Fatal(err)
+	}
+	if _, fresh, err := b.Join(t.Context(), "k", asks("third")); err != nil || !fresh {
+		t.Errorf("fresh %v, error %v; want a new action, the failure was told", fresh, err)
+	}
+}
+
 func TestBookForgetsAFailedStart(t *testing.T) {
 	broken := errors.New("no port")
 	var b Book[string]
@@ -94,10 +122,9 @@ func TestBookForgetsAFailedStart(t *testing.T) {
 
 func TestBookSurvivesAPanic(t *testing.T) {
 	var b Book[string]
-	func() {
-		defer func() { _ = recover() }()
-		_, _, _ = b.Join(t.Context(), "k", func() (*Action, error) { panic("broken") })
-	}()
+	if _, _, err := b.Join(t.Context(), "k", func() (*Action, error) { panic("broken") }); err == nil {
+		t.Error("no error after a panic")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	if a, _, err := b.Join(ctx, "k", asks("x")); err != nil || a.ID() != "x" {

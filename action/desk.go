@@ -41,6 +41,7 @@ type Desk struct {
 	states    map[string]waiting  // by OAuth state
 	recent    []*pending          // ended ones, so that a reload of their page is explained
 	idleSince time.Time           // when the last action was removed
+	opened    []time.Time         // when pages were opened by themselves, of the last minute
 }
 
 // Form is an action's page.
@@ -69,9 +70,17 @@ type pending struct {
 	target string
 	goOn   func() (Next, error) // runs Continue once, however often the button is pressed
 	timer  *time.Timer
-	used   atomic.Bool // a callback with the right state has come
-	state  string      // guarded by Desk.mu
+	used   atomic.Bool  // a callback with the right state has come
+	answer atomic.Int32 // the first button pressed: unanswered, continued or cancelled
+	state  string       // guarded by Desk.mu
 }
+
+// The values of pending.answer.
+const (
+	unanswered int32 = iota
+	continued
+	cancelled
+)
 
 // waiting is who gets the issuer's answer.
 type waiting struct {
@@ -149,11 +158,30 @@ func (d *Desk) OpenBrowser(ctx context.Context, a *Action) bool {
 	if d.opts.Open == nil {
 		return false
 	}
+	if !d.mayOpen(time.Now()) {
+		d.opts.Logger.Warn("too many sign-in pages were opened in the last minute; this one is only shown as a link", "origin", a.Prompt().Origin.String())
+		return false
+	}
 	if err := d.opts.Open(ctx, a.Prompt().URL); err != nil {
 		d.opts.Logger.Info("no browser could be opened", "error", err)
 		return false
 	}
 	a.setOpened()
+	return true
+}
+
+// maxWindows is how many pages are opened by themselves in a minute: an agent led astray must not
+// bury the person under windows.
+const maxWindows = 3
+
+func (d *Desk) mayOpen(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opened = slices.DeleteFunc(d.opened, func(t time.Time) bool { return now.Sub(t) > time.Minute })
+	if len(d.opened) >= maxWindows {
+		return false
+	}
+	d.opened = append(d.opened, now)
 	return true
 }
 

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
@@ -83,8 +84,7 @@ func (d *Desk) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.PostFormValue("action") {
 	case "cancel":
-		p.End(ErrDenied)
-		d.writeEnd(w, r, p)
+		d.cancel(w, r, p)
 	case "continue":
 		d.goOn(w, r, p)
 	default:
@@ -97,8 +97,22 @@ func crossSite(r *http.Request) bool {
 	return site != "" && site != "same-origin" && site != "none"
 }
 
+// cancel ends the action. Where the person's yes was all that was needed, and came first, it stands.
+func (d *Desk) cancel(w http.ResponseWriter, r *http.Request, p *pending) {
+	if !p.answer.CompareAndSwap(unanswered, cancelled) && p.answer.Load() == continued && p.Prompt().Kind == AllowAddress {
+		d.goOn(w, r, p)
+		return
+	}
+	p.End(ErrDenied)
+	d.writeEnd(w, r, p)
+}
+
 // goOn leads the browser on; pressing the button again leads to the same place.
 func (d *Desk) goOn(w http.ResponseWriter, r *http.Request, p *pending) {
+	if !p.answer.CompareAndSwap(unanswered, continued) && p.answer.Load() == cancelled {
+		d.writeEnd(w, r, p)
+		return
+	}
 	next, err := p.goOn()
 	if err != nil || next.URL == "" {
 		p.End(err)
@@ -152,7 +166,7 @@ func formView(p Prompt) view {
 	switch p.Kind {
 	case AllowAddress:
 		v.Title = "Let your agent read a page on your network?"
-		v.Text = "An agent on this computer asked for a page of a private address that nobody has configured. It will be able to read pages of this address until you take the permission back."
+		v.Text = "An agent on this computer asked for a page of a private address that nobody has configured. It will be able to read pages of this address for 90 days, or until `mcp-authfetch logout` takes the permission back."
 		v.Rows = [][2]string{{"Address", p.Origin.String()}}
 		v.Yes = "Allow"
 	default:
@@ -168,18 +182,25 @@ func formView(p Prompt) view {
 	return v
 }
 
-// ShowIssuer returns an issuer as a person can judge it: its host in A-label form.
+// ShowIssuer returns an issuer as a person can judge it: its origin, the host in A-label form, and
+// its path where that is short and plain. A path is a place for a stranger's sentences.
 func ShowIssuer(issuer string) string {
 	u, err := url.Parse(issuer)
 	if err != nil {
-		return sanitize.Line(issuer, 200)
+		return "an issuer whose address cannot be read"
 	}
 	o, err := origin.Of(u)
 	if err != nil {
-		return sanitize.Line(issuer, 200)
+		return "an issuer whose address cannot be read"
 	}
-	return o.String() + sanitize.Line(u.EscapedPath(), 100)
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	if !plainPath.MatchString(path) {
+		path = "/…"
+	}
+	return o.String() + path
 }
+
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_-]{1,40}){0,3}$`)
 
 func (d *Desk) writeEnd(w http.ResponseWriter, r *http.Request, p *pending) {
 	v, status := view{Title: "Done", Text: "You can close this window and go back to your agent."}, http.StatusOK
@@ -191,6 +212,10 @@ func (d *Desk) writeEnd(w http.ResponseWriter, r *http.Request, p *pending) {
 		v, status = view{Title: "Too late", Text: "This took too long. Ask for the page again to get a new link."}, http.StatusGone
 	default:
 		v, status = view{Title: "It did not work", Text: sanitize.Line(err.Error(), 300)}, http.StatusBadGateway
+		var hinted interface{ Hint() string }
+		if errors.As(err, &hinted) {
+			v.Rows = [][2]string{{"What to do", sanitize.Line(hinted.Hint(), 500)}}
+		}
 	}
 	d.write(w, r, status, "", v)
 }

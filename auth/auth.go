@@ -46,6 +46,7 @@ type Options struct {
 	Zones     *Zones
 	Site      func(origin.Origin) Site              // nil: no sites
 	Client    func(issuer string) login.Credentials // clients registered beforehand; nil or zero: none
+	Issuer    func(issuer string) bool              // whether the configuration names it as an issuer; nil: none is
 	Logger    *slog.Logger                          // nil: silent
 }
 
@@ -65,6 +66,9 @@ func New(opts Options) *Transport {
 	}
 	if opts.Client == nil {
 		opts.Client = func(string) login.Credentials { return login.Credentials{} }
+	}
+	if opts.Issuer == nil {
+		opts.Issuer = func(string) bool { return false }
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -134,24 +138,29 @@ func (t *Transport) prepare(req *http.Request) (*work, *tokenstore.Token, error)
 	return w, tok, err
 }
 
-type credentialedKey struct{}
+// sentKey leads to what a request carried, [carried].
+type sentKey struct{}
+
+type carried []secret.Text
 
 // send sends a copy of the request with what its origin is owed.
 func (t *Transport) send(w *work, tok *tokenstore.Token, body io.ReadCloser) (*http.Response, error) {
 	ctx := w.req.Context()
-	credentialed := tok != nil || len(w.site.Headers) > 0
-	out := w.req.Clone(context.WithValue(ctx, credentialedKey{}, credentialed))
+	var secrets carried
+	out := w.req.Clone(ctx)
 	out.Body = body
 	if out.Header == nil {
 		out.Header = http.Header{}
 	}
 	for _, h := range w.site.Headers {
 		out.Header.Set(h.Name, h.Value.Reveal())
+		secrets = append(secrets, h.Value)
 	}
 	if tok != nil {
 		out.Header.Set("Authorization", "Bearer "+tok.AccessToken.Reveal())
+		secrets = append(secrets, tok.AccessToken)
 	}
-	resp, err := t.opts.Base.RoundTrip(out)
+	resp, err := t.opts.Base.RoundTrip(out.WithContext(context.WithValue(ctx, sentKey{}, secrets)))
 	if err != nil {
 		return nil, t.explain(ctx, w, err)
 	}
@@ -207,11 +216,16 @@ func release(resp *http.Response) {
 // Credentialed reports whether the request that got resp carried a token, a configured header or
 // a client certificate.
 func Credentialed(resp *http.Response) bool {
+	return len(Secrets(resp)) > 0 || outbound.Certificate(resp)
+}
+
+// Secrets are the token and the configured headers that the request carried which got resp.
+func Secrets(resp *http.Response) []secret.Text {
 	if resp.Request == nil {
-		return false
+		return nil
 	}
-	sent, _ := resp.Request.Context().Value(credentialedKey{}).(bool)
-	return sent || outbound.Certificate(resp)
+	secrets, _ := resp.Request.Context().Value(sentKey{}).(carried)
+	return secrets
 }
 
 // explain turns a refused address into the action that would allow it, where one would.

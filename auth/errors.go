@@ -2,6 +2,7 @@ package auth
 
 import (
 	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 )
 
@@ -61,7 +62,34 @@ func (e *NoIssuerError) Code() string { return "oauth.no_issuer" }
 
 // Hint says what to do.
 func (e *NoIssuerError) Hint() string {
-	return `name it in the config: sites."` + e.Origin.String() + `".oauth.issuer`
+	hint := `name it in the config: sites."` + e.Origin.String() + `".oauth.issuer`
+	if e.Origin.IsLoopback() {
+		hint += "; a plain http authorization server on this computer must stand under sites itself"
+	}
+	return hint
+}
+
+// IssuerAddressError: the authorization server is at an address that nobody allowed.
+type IssuerAddressError struct {
+	Origin origin.Origin
+	Issuer string
+	Err    *netguard.DeniedError
+}
+
+func (e *IssuerAddressError) Error() string {
+	return e.Origin.String() + " sends people to sign in at " + action.ShowIssuer(e.Issuer) + ", and " + e.Err.Error()
+}
+func (e *IssuerAddressError) Unwrap() error { return e.Err }
+
+// Code is the stable machine code of this error.
+func (e *IssuerAddressError) Code() string { return e.Err.Code() }
+
+// Hint says what to do.
+func (e *IssuerAddressError) Hint() string {
+	if e.Err.Zone == netguard.Never {
+		return e.Err.Hint()
+	}
+	return `if you trust it, add "` + action.ShowIssuer(e.Issuer) + `" under sites in the config, or name it in the site's oauth.issuer`
 }
 
 // PlaintextError: OAuth over plain http was asked for outside the configured loopback origins.

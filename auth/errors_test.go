@@ -14,10 +14,10 @@ import (
 func TestErrorsSayWhatToDo(t *testing.T) {
 	o, err := origin.Parse("https://h.example")
 	must(t, err)
-	signIn := &ActionRequired{action.New("1", action.Prompt{Kind: action.SignIn, Origin: o, Issuer: "https://bücher.example/\x1b[31mred"})}
+	signIn := &ActionRequired{action.New("1", action.Prompt{Kind: action.SignIn, Origin: o, Issuer: "https://bücher.example/red alert"})}
 	allow := &ActionRequired{action.New("2", action.Prompt{Kind: action.AllowAddress, Origin: o})}
 	for want, err := range map[string]error{
-		"a person must sign in at https://bücher.example/[31mred first":                                      signIn,
+		"a person must sign in at https://xn--bcher-kva.example/… first":                                     signIn,
 		"a person must allow https://h.example first":                                                        allow,
 		"https://h.example does not accept the token that https://a.example has just issued for it":          &RefusedError{Origin: o, Issuer: "https://a.example"},
 		"https://h.example wants an access token but does not say which authorization server issues it":      &NoIssuerError{Origin: o},

@@ -194,10 +194,12 @@ func TestEndpointsElsewhere(t *testing.T) {
 	}{
 		{"configured site", func(w *world, victim, _, _ string) { w.configure(victim, Site{}) }, "oauth.metadata_invalid"},
 		{"nobody's", func(*world, string, string, string) {}, "login_required"},
-		{"configured, as is the issuer", func(w *world, victim, issuer, _ string) {
+		{"configured, as are issuer and page", func(w *world, victim, issuer, resource string) {
 			w.configure(victim, Site{})
 			w.configure(issuer, Site{})
+			w.configure(resource, Site{})
 		}, "login_required"},
+		{"configured issuer of a stranger's page", func(w *world, _, issuer, _ string) { w.configure(issuer, Site{}) }, "oauth.metadata_invalid"},
 	} {
 		for _, endpoint := range endpoints {
 			t.Run(tt.name+", "+endpoint, func(t *testing.T) {
@@ -213,6 +215,9 @@ func TestEndpointsElsewhere(t *testing.T) {
 				if n := w.log.Count("resource", "", "/delete"); n != 0 {
 					t.Errorf("the victim got %d requests", n)
 				}
+				if n := w.log.Count("issuer", "", ""); n != 0 && strings.HasPrefix(tt.name, "configured issuer of") {
+					t.Errorf("the configured issuer got %d requests on a stranger's word", n)
+				}
 			})
 		}
 	}
@@ -226,7 +231,7 @@ func TestEndpointsElsewhere(t *testing.T) {
 			})
 		}}}
 		w := newWorld(t, options{base: n, private: AskPrivate})
-		must(t, tokenstore.PutApproval(t.Context(), w.store, &tokenstore.Approval{Principal: "local", Resource: victim, Expires: time.Now().Add(time.Hour)}))
+		must(t, tokenstore.PutApproval(t.Context(), w.store, &tokenstore.Approval{Principal: "local", Resource: victim, Zone: "private", Expires: time.Now().Add(time.Hour)}))
 		_, err := w.get(host + handbook)
 		isA[*discovery.InvalidError](t, err)
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/challenge"
 	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
+	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
@@ -27,11 +28,18 @@ func (t *Transport) request(ctx context.Context, w *work, cs []challenge.Challen
 	if err != nil {
 		return nil, err
 	}
+	if err := t.checkStranger(ctx, w, issuer); err != nil {
+		return nil, err
+	}
 	server, err := t.opts.Discovery.AuthServer(ctx, issuer)
+	var denied *netguard.DeniedError
+	if errors.As(err, &denied) {
+		return nil, &IssuerAddressError{Origin: w.origin, Issuer: issuer, Err: denied}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := t.checkEndpoints(ctx, server); err != nil {
+	if err := t.checkEndpoints(ctx, w, server); err != nil {
 		return nil, err
 	}
 	if tok != nil && tok.Issuer != issuer {
@@ -39,7 +47,8 @@ func (t *Transport) request(ctx context.Context, w *work, cs []challenge.Challen
 	}
 	return &login.Request{
 		Principal: w.principal, Origin: w.origin, Resource: res.Resource, Server: server,
-		Scopes: scopes(w.site, cs, res, tok), Grant: w.site.Grant, Client: t.client(w, issuer),
+		Scopes: scopes(w.site, cs, res, server, tok), Grant: w.site.Grant, Client: t.client(w, issuer),
+		Trusted: w.site.Issuer == issuer || t.opts.Issuer(issuer),
 	}, nil
 }
 
@@ -93,13 +102,27 @@ func (t *Transport) choose(ctx context.Context, w *work, issuers []string, tok *
 	return issuers[0]
 }
 
-// checkEndpoints keeps a server that nobody named from sending us to an origin that somebody did:
-// what we post there would go to an address, and with a certificate, that are not for strangers.
-func (t *Transport) checkEndpoints(ctx context.Context, s *discovery.AuthServer) error {
+// checkStranger keeps a page that nobody named from sending us to an origin that somebody did: what
+// we ask there would go to an address, and with a certificate, that are not for strangers.
+func (t *Transport) checkStranger(ctx context.Context, w *work, issuer string) error {
+	at, err := originOf(issuer)
+	if err != nil {
+		return err
+	}
+	if at != w.origin && t.opts.Zones.named(ctx, at) && !t.opts.Zones.named(ctx, w.origin) && !t.opts.Issuer(issuer) {
+		return &discovery.InvalidError{URL: w.origin.String(), Reason: "it names an authorization server at " + at.String() + ", which is for the sites in the config only"}
+	}
+	return nil
+}
+
+// checkEndpoints does the same for the endpoints of an authorization server, which only one that
+// was named, for a page that was, may have elsewhere.
+func (t *Transport) checkEndpoints(ctx context.Context, w *work, s *discovery.AuthServer) error {
 	from, err := originOf(s.Issuer)
 	if err != nil {
 		return err
 	}
+	named := func(o origin.Origin) bool { return t.opts.Zones.named(ctx, o) }
 	for _, e := range []struct{ member, url string }{
 		{"token_endpoint", s.TokenEndpoint},
 		{"device_authorization_endpoint", s.DeviceAuthorizationEndpoint},
@@ -113,7 +136,7 @@ func (t *Transport) checkEndpoints(ctx context.Context, s *discovery.AuthServer)
 		if err != nil {
 			return err
 		}
-		if t.opts.Zones.named(ctx, to) && !t.opts.Zones.named(ctx, from) {
+		if to != from && named(to) && !(named(from) && (named(w.origin) || t.opts.Issuer(s.Issuer))) {
 			return &discovery.InvalidError{URL: s.URL, Reason: e.member + " is at " + to.String() + ", which is for the issuers in the config only"}
 		}
 	}
@@ -138,21 +161,28 @@ func (t *Transport) client(w *work, issuer string) login.Credentials {
 }
 
 // scopes: the configured ones and no more; else what the challenge asks for, with what was asked
-// for before; else what the resource lists; else none.
-func scopes(site Site, cs []challenge.Challenge, res *discovery.Resource, tok *tokenstore.Token) []string {
+// for before; else what the resource lists; else none. A server that offers offline_access gives
+// refresh tokens only to those who ask for it.
+func scopes(site Site, cs []challenge.Challenge, res *discovery.Resource, server *discovery.AuthServer, tok *tokenstore.Token) []string {
 	if site.Scopes != nil {
 		return site.Scopes
 	}
 	bearer, _ := challenge.Find(cs, "Bearer")
-	want := bearer.Scopes()
-	switch {
-	case len(want) == 0:
-		return res.ScopesSupported
-	case tok == nil:
-		return want
+	want := slices.Clone(bearer.Scopes())
+	if len(want) == 0 {
+		want = slices.Clone(res.ScopesSupported)
+	} else if tok != nil {
+		want = union(tok.Scopes, want)
 	}
-	all := slices.Clone(tok.Scopes)
-	for _, s := range want {
+	if slices.Contains(server.ScopesSupported, "offline_access") {
+		want = union(want, []string{"offline_access"})
+	}
+	return want
+}
+
+func union(a, b []string) []string {
+	all := slices.Clone(a)
+	for _, s := range b {
 		if !slices.Contains(all, s) {
 			all = append(all, s)
 		}

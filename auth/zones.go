@@ -57,7 +57,8 @@ func (z *Zones) Rules(ctx context.Context, o origin.Origin) (netguard.Rules, err
 	if err != nil {
 		return netguard.Rules{}, err
 	}
-	return open, nil
+	// A yes to a private address is none to this computer, where the name may lead tomorrow.
+	return netguard.Rules{Loopback: a.Zone == netguard.Loopback.String(), Private: a.Zone == netguard.Private.String()}, nil
 }
 
 // named reports whether the config or a person opened o in particular. When that cannot be found
@@ -84,7 +85,7 @@ func (z *Zones) ask(ctx context.Context, p principal.ID, o origin.Origin, denied
 			Continue: func(ctx context.Context, _ string) (action.Next, error) {
 				now := time.Now()
 				return action.Next{}, tokenstore.PutApproval(ctx, z.Store, &tokenstore.Approval{
-					Principal: p, Resource: o.String(), GrantedAt: now, Expires: now.Add(approvalLife),
+					Principal: p, Resource: o.String(), Zone: denied.Zone.String(), GrantedAt: now, Expires: now.Add(approvalLife),
 				})
 			},
 		})

@@ -124,7 +124,7 @@ func TestZones(t *testing.T) {
 				tt.url = r.URL + handbook
 			}
 			if tt.approved {
-				must(t, tokenstore.PutApproval(t.Context(), w.store, &tokenstore.Approval{Principal: principal.Local, Resource: r.URL, Expires: time.Now().Add(time.Hour)}))
+				must(t, tokenstore.PutApproval(t.Context(), w.store, &tokenstore.Approval{Principal: principal.Local, Resource: r.URL, Zone: "loopback", Expires: time.Now().Add(time.Hour)}))
 			}
 			if tt.status != 0 {
 				w.page(tt.url, tt.status)

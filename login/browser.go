@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -43,7 +44,7 @@ func (f *Flows) placePage(req Request) (*action.Action, error) {
 		<-a.Done()
 		// Servers that forgot a client say so on a page of theirs, and the browser never comes back.
 		if c := reused.Load(); c != nil && (errors.Is(a.Err(), action.ErrExpired) || isUnknownClient(a.Err())) {
-			f.forgetRegistration(context.Background(), req, *c)
+			f.forgetRegistration(context.Background(), req.Principal, req.Server.Issuer, *c)
 		}
 	}()
 	return a, nil
@@ -56,8 +57,12 @@ func (f *Flows) authorizationRequest(req Request, c Credentials, redirectURI str
 		ClientID: c.ID, RedirectURL: redirectURI, Scopes: req.Scopes,
 		Endpoint: oauth2.Endpoint{AuthURL: req.Server.AuthorizationEndpoint},
 	}
+	params := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("resource", req.Resource)}
+	if slices.Contains(req.Scopes, "offline_access") { // given only with the person's consent (OpenID Connect Core §11)
+		params = append(params, oauth2.SetAuthURLParam("prompt", "consent"))
+	}
 	return action.Next{
-		URL:   conf.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("resource", req.Resource)),
+		URL:   conf.AuthCodeURL(state, params...),
 		State: state, RedirectURI: redirectURI,
 		Callback: func(ctx context.Context, answer url.Values) error {
 			code, err := checkAnswer(req, answer)

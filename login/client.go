@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
@@ -74,8 +75,8 @@ func (f *Flows) registered(ctx context.Context, req Request) (Credentials, bool)
 }
 
 // forgetRegistration makes the next login register anew: the server did not know the client any more.
-func (f *Flows) forgetRegistration(ctx context.Context, req Request, c Credentials) {
-	key := tokenstore.ClientKey(req.Principal, req.Server.Issuer)
+func (f *Flows) forgetRegistration(ctx context.Context, p principal.ID, issuer string, c Credentials) {
+	key := tokenstore.ClientKey(p, issuer)
 	reg, err := tokenstore.GetClient(ctx, f.opts.Store, key)
 	if err != nil || reg.ClientID != c.ID {
 		return
@@ -152,6 +153,9 @@ func registrationMethod(supported []string) (string, error) {
 	return "", errors.New("none of " + strings.Join(supported, ", ") + " is supported")
 }
 
+// maxField bounds what is kept of a registration.
+const maxField = 2048
+
 func parseRegistration(answer []byte, asked string) (*tokenstore.Client, error) {
 	var a struct {
 		ClientID     string         `json:"client_id"`
@@ -164,12 +168,16 @@ func parseRegistration(answer []byte, asked string) (*tokenstore.Client, error) 
 	if err := json.Unmarshal(answer, &a); err != nil {
 		return nil, errors.New("the answer is not a valid JSON object")
 	}
-	if !usableToken(a.ClientID) || len(a.ClientID) > 2048 {
+	if !usableToken(a.ClientID) || len(a.ClientID) > maxField {
 		return nil, errors.New("the client_id is missing or unusable")
 	}
 	reg := &tokenstore.Client{
 		ClientID: a.ClientID, ClientSecret: secret.New(a.ClientSecret), AuthMethod: a.AuthMethod,
 		RegistrationAccessToken: secret.New(a.AccessToken), RegistrationClientURI: a.ClientURI,
+	}
+	// A stranger's server must not fill the store.
+	if len(a.ClientSecret) > maxField || len(a.AccessToken) > maxField || len(a.ClientURI) > maxField {
+		return nil, errors.New("a member of it is longer than 2 KiB")
 	}
 	switch {
 	case a.ClientSecret == "":

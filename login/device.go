@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -56,8 +55,6 @@ func (f *Flows) startDevice(ctx context.Context, req Request) (*action.Action, e
 		// Its own context: the login outlives the call that caused it; the action may be ended elsewhere.
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 		defer cancel()
-		stop := context.AfterFunc(ctx, func() { a.End(action.ErrExpired) })
-		defer stop()
 		go func() { <-a.Done(); cancel() }()
 		a.End(f.poll(ctx, req, c, answer))
 	}()
@@ -84,7 +81,7 @@ func (f *Flows) authorizeDevice(ctx context.Context, req Request) (Credentials, 
 			err = conceal(parseError(endpoint, status, body), c, form)
 		}
 		if first && stored && isUnknownClient(err) {
-			f.forgetRegistration(ctx, req, c)
+			f.forgetRegistration(ctx, req.Principal, req.Server.Issuer, c)
 			continue
 		}
 		if err != nil {
@@ -187,9 +184,6 @@ func verificationOrigin(issuer, raw string) (origin.Origin, error) {
 
 // site is the registrable domain of an origin's host, the host itself where it has none.
 func site(o origin.Origin) string {
-	if _, err := netip.ParseAddr(o.Host()); err == nil {
-		return o.Host()
-	}
 	if s, err := publicsuffix.EffectiveTLDPlusOne(o.Host()); err == nil {
 		return s
 	}

@@ -144,6 +144,37 @@ func TestDeviceCodeOutcomes(t *testing.T) {
 			}
 		})
 	})
+	t.Run("the caller goes while it begins", func(t *testing.T) {
+		i, err := oauthtest.NewIssuer(oauthtest.IssuerOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			w := newWorldAt(t, i, options{headless: true, wrap: func(http.RoundTripper) http.RoundTripper {
+				return roundTrip(func(r *http.Request) (*http.Response, error) {
+					cancel()
+					if err := r.Context().Err(); err != nil {
+						return nil, err
+					}
+					return inProcess(i)(r)
+				})
+			}})
+			if _, err := w.Start(ctx, w.request()); !errors.Is(err, context.Canceled) {
+				t.Errorf("the caller that went got %v", err)
+			}
+			a, err := w.Start(t.Context(), w.request()) // what it began goes on
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := i.Log.Count("issuer", "POST", "/device_authorization"); n != 1 {
+				t.Errorf("%d device codes were asked for, want 1", n)
+			}
+			a.End(action.ErrClosed)
+			synctest.Wait()
+		})
+	})
 	t.Run("slow_down", func(t *testing.T) {
 		inBubble(t, oauthtest.IssuerOptions{DeviceInterval: 5}, func(t *testing.T, w *world) {
 			w.issuer.SlowDown(2)

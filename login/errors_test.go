@@ -107,8 +107,11 @@ func TestErrorsNeverHoldSecrets(t *testing.T) {
 			next := f.authorizationRequest(req, Credentials{ID: "c", Secret: secret.New("CANARY-secret"), AuthMethod: "client_secret_post"}, "http://127.0.0.1:1/callback")
 			clean(t, next.Callback(t.Context(), url.Values{"code": {"CANARY-code"}}))
 			clean(t, next.Callback(t.Context(), url.Values{"code": {"CANARY-code"}, "iss": {"https://CANARY.example"}, "error": {"CANARY"}}))
-			_, _, err = f.authorizeDevice(t.Context(), req)
-			clean(t, err)
+			for _, method := range []string{"client_secret_basic", "client_secret_post"} {
+				req.Client.AuthMethod = method
+				_, _, err = f.authorizeDevice(t.Context(), req)
+				clean(t, err)
+			}
 		})
 	}
 }

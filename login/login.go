@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,7 @@ type Request struct {
 	Scopes    []string
 	Grant     string      // AuthorizationCode, DeviceCode, ClientCredentials; "" lets the surroundings decide
 	Client    Credentials // zero: the stored registration, or a new one
+	Trusted   bool        // the configuration names this server; others are held to stricter rules
 }
 
 // Options configure [Flows]. Transport, Store and Desk are required.
@@ -53,15 +55,17 @@ type Options struct {
 	Logger    *slog.Logger // nil: silent
 }
 
-// Flows runs logins, at most one at a time per principal, resource, issuer and client.
+// Flows runs logins, at most one at a time per principal and origin.
 type Flows struct {
 	opts    Options
 	started action.Book[flowKey]
 }
 
+// flowKey: one login at a time for an origin. A site that names another issuer or resource with
+// every answer must not get another question through, above all not after a no.
 type flowKey struct {
-	principal                principal.ID
-	resource, issuer, client string
+	principal principal.ID
+	origin    origin.Origin
 }
 
 // New returns Flows.
@@ -75,7 +79,7 @@ func New(opts Options) *Flows {
 // Start begins the login that req describes, or joins the one under way. The token is in the
 // store when the action has ended well. [*action.DeclinedError] says that the person refused lately.
 func (f *Flows) Start(ctx context.Context, req Request) (*action.Action, error) {
-	key := flowKey{req.Principal, req.Resource, req.Server.Issuer, req.Client.ID}
+	key := flowKey{req.Principal, req.Origin}
 	a, fresh, err := f.started.Join(ctx, key, func() (*action.Action, error) {
 		// The login outlives the call that caused it.
 		return f.begin(context.WithoutCancel(ctx), req)
@@ -102,6 +106,9 @@ func (f *Flows) begin(ctx context.Context, req Request) (*action.Action, error) 
 	if err := checkPKCE(req.Server); err != nil {
 		return nil, err
 	}
+	if err := checkAuthorizationEndpoint(req); err != nil {
+		return nil, err
+	}
 	a, err := f.placePage(req)
 	if err != nil {
 		return nil, err
@@ -125,6 +132,35 @@ func checkPKCE(s *discovery.AuthServer) error {
 	}
 	return &UnsupportedError{Issuer: s.Issuer, What: "PKCE with S256 (code_challenge_methods_supported)",
 		Remedy: "ask its operator to enable PKCE; without it a stolen code could be used by others"}
+}
+
+// checkAuthorizationEndpoint refuses a server that nobody configured when it sends people to sign in
+// on another site than its own: they would give that site's code to this server (RFC 9700 §4.4).
+func checkAuthorizationEndpoint(req Request) error {
+	if req.Trusted {
+		return nil
+	}
+	at, err := originOf(req.Server.AuthorizationEndpoint)
+	if err != nil {
+		return err
+	}
+	own, err := originOf(req.Server.Issuer)
+	if err != nil {
+		return err
+	}
+	if site(at) == site(own) {
+		return nil
+	}
+	return &UnsupportedError{Issuer: req.Server.Issuer, What: "a sign-in page on its own site: it leads to " + at.String(),
+		Remedy: "if that is right, name the issuer in the site's oauth.issuer"}
+}
+
+func originOf(raw string) (origin.Origin, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return origin.Origin{}, &origin.Error{Input: raw, Reason: "it cannot be parsed"}
+	}
+	return origin.Of(u)
 }
 
 // ClientCredentials gets a token without a person (RFC 6749 §4.4) and stores it.

@@ -195,16 +195,21 @@ func TestSingleFlight(t *testing.T) {
 	if len(seen) != 1 || opened.Load() != 1 {
 		t.Fatalf("%d actions, browser opened %d times", len(seen), opened.Load())
 	}
-	for _, edit := range []func(*Request){
-		func(r *Request) { r.Principal = "someone-else" },
-		func(r *Request) { r.Resource = "https://wiki.example/other" },
-		func(r *Request) { r.Client.ID = "configured" },
-		func(r *Request) { s := *r.Server; s.Issuer += "/other"; r.Server = &s },
+	for _, tc := range []struct {
+		name  string
+		joins bool // one question at a time for an origin, whatever it names
+		edit  func(*Request)
+	}{
+		{"principal", false, func(r *Request) { r.Principal = "someone-else" }},
+		{"origin", false, func(r *Request) { r.Origin = mustOrigin(t, "https://other.example") }},
+		{"resource", true, func(r *Request) { r.Resource = "https://wiki.example/other" }},
+		{"client", true, func(r *Request) { r.Client.ID = "configured" }},
+		{"issuer", true, func(r *Request) { s := *r.Server; s.Issuer += "/other"; r.Server = &s }},
 	} {
 		req := w.request()
-		edit(&req)
-		if a := w.start(req); seen[a] {
-			t.Errorf("joined a login that is not its own: %+v", a.Prompt())
+		tc.edit(&req)
+		if a := w.start(req); seen[a] != tc.joins {
+			t.Errorf("another %s: joined %v, want %v", tc.name, seen[a], tc.joins)
 		}
 	}
 	for a := range seen {
@@ -329,5 +334,22 @@ func TestCheckPKCE(t *testing.T) {
 		if err := checkPKCE(&discovery.AuthServer{CodeChallengeMethodsSupported: slices.Clone(methods)}); err != nil {
 			t.Errorf("%v: %v", methods, err)
 		}
+	}
+}
+
+// A server that nobody configured must not borrow another site's sign-in page.
+func TestSignInPageOfAnotherSite(t *testing.T) {
+	w := newWorld(t, oauthtest.IssuerOptions{}, options{})
+	req := w.request()
+	s := *req.Server
+	s.AuthorizationEndpoint = "https://honest.example/authorize"
+	req.Server = &s
+	var unsupported *UnsupportedError
+	if _, err := w.Start(t.Context(), req); !errors.As(err, &unsupported) {
+		t.Errorf("error %v, want an UnsupportedError", err)
+	}
+	req.Trusted = true
+	if _, err := w.Start(t.Context(), req); err != nil {
+		t.Errorf("a configured issuer: %v", err)
 	}
 }

@@ -13,17 +13,20 @@ import (
 // is pinned to, and stores it. configured is the configured client of the issuer, if any; it is
 // used only if t was obtained with it. The caller holds the lock that makes this the only refresh.
 func (f *Flows) Refresh(ctx context.Context, t *tokenstore.Token, configured Credentials) (*tokenstore.Token, error) {
-	c := Credentials{ID: t.ClientID}
+	c, registered := Credentials{ID: t.ClientID}, false
 	if configured.ID == t.ClientID {
 		c = configured
 	} else if reg, err := tokenstore.GetClient(ctx, f.opts.Store, tokenstore.ClientKey(t.Principal, t.Issuer)); err == nil && reg.ClientID == t.ClientID {
-		c = Credentials{ID: reg.ClientID, Secret: reg.ClientSecret, AuthMethod: reg.AuthMethod}
+		c, registered = Credentials{ID: reg.ClientID, Secret: reg.ClientSecret, AuthMethod: reg.AuthMethod}, true
 	}
 	form := map[string]string{"grant_type": "refresh_token", "refresh_token": t.RefreshToken.Reveal(), "resource": t.Resource}
 	if len(t.Scopes) > 0 {
 		form["scope"] = strings.Join(t.Scopes, " ")
 	}
 	answer, err := f.postToken(ctx, t.TokenEndpoint, c, form)
+	if registered && isUnknownClient(err) {
+		f.forgetRegistration(ctx, t.Principal, t.Issuer, c)
+	}
 	if err != nil {
 		return nil, err
 	}

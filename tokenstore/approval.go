@@ -15,6 +15,7 @@ type Approval struct {
 	Resource  string       `json:"resource"` // an origin
 	Issuer    string       `json:"issuer"`   // "" where an address was approved, not a login
 
+	Zone      string    `json:"zone,omitzero"` // of an address: the one it was in when it was approved
 	Scopes    []string  `json:"scopes,omitzero"`
 	ClientID  string    `json:"client_id,omitzero"`
 	GrantedAt time.Time `json:"granted_at,omitzero"`

@@ -75,7 +75,7 @@ func (p *program) assemble(cfg *config.Config, materials map[string]*tlsmat.Mate
 	transport := auth.New(auth.Options{
 		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones, Site: a.site, Client: a.client, Logger: p.log,
 	})
-	a.fetch = fetch.New(fetch.Options{Transport: transport, Credentialed: auth.Credentialed})
+	a.fetch = fetch.New(fetch.Options{Transport: transport, Credentialed: auth.Credentialed, Secrets: auth.Secrets})
 	return a, nil
 }
 
@@ -100,6 +100,14 @@ func (a *app) allowed(o origin.Origin) bool {
 		}
 	}
 	return slices.ContainsFunc(a.cfg.Sites, func(s config.Site) bool { return s.OAuth != nil && isAt(s.OAuth.Issuer, o) })
+}
+
+// isIssuer reports whether the config names issuer as one: with a client, or as that of a site.
+func (a *app) isIssuer(issuer string) bool {
+	if _, ok := a.cfg.Issuers[issuer]; ok {
+		return true
+	}
+	return slices.ContainsFunc(a.cfg.Sites, func(s config.Site) bool { return s.OAuth != nil && s.OAuth.Issuer == issuer })
 }
 
 func isAt(issuer string, o origin.Origin) bool {
