@@ -133,6 +133,13 @@ func (a *Action) MarkShown() (first bool) {
 	return first
 }
 
+// Shown reports whether the prompt was shown before.
+func (a *Action) Shown() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.shown
+}
+
 func (a *Action) setOpened() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

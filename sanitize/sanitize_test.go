@@ -20,7 +20,7 @@ func TestText(t *testing.T) {
 		{"private use", "a\ue000b\U00100000", "ab"},
 		{"emoji family", "👨‍👩‍👧", "👨‍👩‍👧"},
 		{"emoji presentation", "❤️", "❤️"},
-		{"persian joiner", "می‌خواهم", "می‌خواهم"},
+		{"persian joiner", "می\u200cخواهم", "می\u200cخواهم"},
 		{"lone joiner", "a\u200db", "ab"},
 		{"selector supplement", "a\U000E0100b", "ab"},
 		{"reserved to be invisible", "a\ufff0b\ufff8c\u2065d", "abcd"},

@@ -29,6 +29,9 @@ func (c *call) ask(ctx context.Context, a *action.Action, r reply) (*mcp.CallToo
 	if a.Prompt().Opened || about {
 		patience = max(patience, quickSignIn)
 	}
+	if a.Shown() && a.Prompt().UserCode != "" {
+		patience = max(patience, codePatience) // the issuer is asked every few seconds whether it was entered
+	}
 	switch {
 	case about && r.answer == mcp.ElicitationResponseActionAccept:
 		return c.hold(ctx, a, patience)

@@ -646,9 +646,26 @@ func TestDeclineOfAnActionThatIsOver(t *testing.T) {
 		d := newDoor(signIn())
 		a := newAgent(newTool(d, Options{}), modern, urlDialogs)
 		state := firstRound(t, a, pageCall(0))
-		d.waiting().End(&codedError{"oauth.token", "m", "h"})
+		d.waiting().End(action.ErrExpired)
 		res := a.call(t, pageCall(0), retry(state, mcp.ElicitationResponseActionDecline))
 		if got := outcomeOf(t, res, time.Now()); got.status != "login_denied" {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// A second call after a device code waits long enough for the issuer to be asked again: the person
+// may have entered it just now.
+func TestSecondCallAfterACodeWaitsForThePoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(action.Prompt{Kind: action.SignIn, Issuer: "https://login.example", UserCode: "WDJB-MJHT", VerificationURI: "https://login.example/device", ExpiresAt: time.Now().Add(time.Hour)})
+		a := newAgent(newTool(d, Options{}), legacy, noDialogs)
+		started := time.Now()
+		if got := outcomeOf(t, a.call(t, pageCall(0), nil), started); got.status != "login_required" || time.Since(started) != 0 {
+			t.Fatalf("got %v after %v", got, time.Since(started))
+		}
+		time.AfterFunc(4*time.Second, func() { d.waiting().End(nil) })
+		if got := outcomeOf(t, a.call(t, pageCall(0), nil), started); got.status != "ok" {
 			t.Errorf("got %v", got)
 		}
 	})

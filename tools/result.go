@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -96,6 +97,9 @@ func (w *Webfetch) success(args arguments, doc *document) *mcp.CallToolResult {
 		span += fmt.Sprintf(", next start_index %d", page.End)
 	}
 	head = append(head, span)
+	if page.Length == 0 && doc.received > 0 {
+		head = append(head, "no readable text; the page may be built by JavaScript, which webfetch does not run")
+	}
 	return result(r, false, mcp.NewTextContent(strings.Join(head, " · ")+"\n"+fence(doc.finalURL, page.Text)))
 }
 
@@ -163,7 +167,7 @@ func httpError(r Result, doc *document) *mcp.CallToolResult {
 func statusHint(status int) string {
 	switch {
 	case status == 401:
-		return "the site wants a sign-in that is not OAuth, or does not say where; see `mcp-authfetch doctor URL`"
+		return "the site wants a sign-in that is not OAuth, or does not say where; a key or a password goes into headers of the site in the config, and `mcp-authfetch doctor URL` tells more"
 	case status == 403:
 		return "the account has no right to this page, or the site blocks automated readers"
 	case status == 404 || status == 410:
@@ -250,7 +254,7 @@ func retryable(err error) bool {
 
 // actionResult tells a model what a person must do. This is how most hosts learn of it.
 func actionResult(args arguments, p action.Prompt, first bool) *mcp.CallToolResult {
-	r := Result{Status: "login_required", URL: args.url.String(), Issuer: p.Issuer, Login: &Login{
+	r := Result{Status: "login_required", URL: args.url.String(), Issuer: sanitize.Line(p.Issuer, maxShownURL), Login: &Login{
 		URL: p.URL, VerificationURI: p.VerificationURI, UserCode: p.UserCode, ExpiresAt: p.ExpiresAt.UTC().Truncate(time.Second),
 	}}
 	var b strings.Builder
@@ -258,7 +262,7 @@ func actionResult(args arguments, p action.Prompt, first bool) *mcp.CallToolResu
 	case p.Kind == action.AllowAddress:
 		r.Status = "approval_required"
 		b.WriteString("APPROVAL REQUIRED — the page was not fetched.\n")
-		fmt.Fprintf(&b, "%s is on a private network, and nobody has allowed webfetch to read it yet. Only the user can do that.\n", p.Origin)
+		fmt.Fprintf(&b, "%s is on this computer or a private network, and nobody has allowed webfetch to read it yet. Only the user can do that.\n", p.Origin)
 	case first:
 		b.WriteString("LOGIN REQUIRED — the page was not fetched.\n")
 	default:
@@ -290,14 +294,17 @@ func writeHow(b *strings.Builder, p action.Prompt) {
 	}
 }
 
+// scopeText lists scopes. A site chooses them: what could be a sentence is only counted.
 func scopeText(scopes []string) string {
 	if len(scopes) == 0 {
 		return ""
 	}
-	text := strings.Join(scopes, " ")
-	// What a site asks for is its own choice of words: none that is long, or leaves the parentheses.
-	if utf8.RuneCountInString(text) > 200 || strings.ContainsAny(text, `()"`) {
+	if len(scopes) > maxShownScopes || slices.ContainsFunc(scopes, func(s string) bool { return !plainScope.MatchString(s) }) {
 		return fmt.Sprintf(" (%d scopes)", len(scopes))
 	}
-	return " (scopes: " + sanitize.Line(text, 200) + ")"
+	return " (scopes: " + strings.Join(scopes, " ") + ")"
 }
+
+const maxShownScopes = 8
+
+var plainScope = regexp.MustCompile(`^[A-Za-z0-9._:/+*-]{1,64}$`)

@@ -499,7 +499,7 @@ func TestActionResult(t *testing.T) {
 			func(p *action.Prompt) {
 				p.Kind, p.Issuer, p.URL, p.Origin = action.AllowAddress, "", link, mustOrigin(t, "http://10.0.0.5:8080")
 			}, true,
-			"APPROVAL REQUIRED — the page was not fetched.\nhttp://10.0.0.5:8080 is on a private network, and nobody has allowed webfetch to read it yet. Only the user can do that.\n" +
+			"APPROVAL REQUIRED — the page was not fetched.\nhttp://10.0.0.5:8080 is on this computer or a private network, and nobody has allowed webfetch to read it yet. Only the user can do that.\n" +
 				"Show the user this link, unchanged:\n" + link + "\nIt expires at 12:04 UTC." + after,
 			map[string]any{"status": "approval_required", "login": map[string]any{"url": link, "expires_at": "2027-01-02T12:04:05Z"}},
 		},
@@ -511,7 +511,7 @@ func TestActionResult(t *testing.T) {
 		},
 		"scopes with line ends": {
 			func(p *action.Prompt) { p.URL, p.Scopes = link, []string{"a\nb\u2028c", "\x1b[31md"} }, true,
-			"LOGIN REQUIRED — the page was not fetched.\nhttps://docs.example asks the user to sign in at https://login.example/t (scopes: a bc [31md).\n" +
+			"LOGIN REQUIRED — the page was not fetched.\nhttps://docs.example asks the user to sign in at https://login.example/t (2 scopes).\n" +
 				"Show the user this link, unchanged:\n" + link + "\nIt expires at 12:04 UTC." + after,
 			map[string]any{"status": "login_required", "login": map[string]any{"url": link, "expires_at": "2027-01-02T12:04:05Z"}},
 		},

@@ -31,14 +31,18 @@ type Webfetch struct {
 	opts   Options
 	pages  pages
 	seal   seal
+	render chan struct{} // a place for each page that is converted: it takes many times the page's memory
 }
+
+// renderers is how many pages are converted at once.
+const renderers = 2
 
 // NewWebfetch returns the tool. Pages are fetched with client.
 func NewWebfetch(client *fetch.Client, opts Options) *Webfetch {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Webfetch{client: client, opts: opts, seal: newSeal()}
+	return &Webfetch{client: client, opts: opts, seal: newSeal(), render: make(chan struct{}, renderers)}
 }
 
 // The lengths of calls. Most hosts give up after 60 seconds unless they are told of progress.
@@ -47,6 +51,7 @@ const (
 	quickSignIn   = 45 * time.Second  // what of it a person may take; the rest is for the page
 	maxPatience   = 240 * time.Second // a call that reports progress
 	progressEvery = 5 * time.Second
+	codePatience  = 8 * time.Second // a second call, after a code was shown
 )
 
 // Instructions is what the server says of itself to a model.
@@ -143,11 +148,11 @@ func (w *Webfetch) document(ctx context.Context, args arguments, timeout time.Du
 	if err != nil {
 		return nil, err
 	}
-	rendered, err := render.Render(render.Input{Body: page.Body, ContentType: page.ContentType, URL: page.FinalURL, Format: args.Format})
+	rendered, err := w.convert(ctx, page, args.Format)
 	if err != nil {
 		return nil, err
 	}
-	doc := &document{Document: rendered, finalURL: page.FinalURL.String(), redirects: len(page.Redirects), status: page.Status, retryAfter: page.RetryAfter}
+	doc := &document{Document: rendered, finalURL: page.FinalURL.String(), redirects: len(page.Redirects), status: page.Status, retryAfter: page.RetryAfter, received: len(page.Body)}
 	if w.opts.ExplainStatus != nil && page.Status >= 400 {
 		doc.explained = w.opts.ExplainStatus(page)
 	}
@@ -155,6 +160,16 @@ func (w *Webfetch) document(ctx context.Context, args arguments, timeout time.Du
 		w.pages.put(key, doc, args.MaxLength)
 	}
 	return doc, nil
+}
+
+func (w *Webfetch) convert(ctx context.Context, page *fetch.Page, format render.Format) (render.Document, error) {
+	select {
+	case w.render <- struct{}{}:
+		defer func() { <-w.render }()
+	case <-ctx.Done():
+		return render.Document{}, ctx.Err()
+	}
+	return render.Render(render.Input{Body: page.Body, ContentType: page.ContentType, URL: page.FinalURL, Format: format})
 }
 
 // document is a page as the model reads it.
@@ -165,6 +180,7 @@ type document struct {
 	status     int
 	retryAfter time.Duration
 	explained  error // what the status means, where that is known
+	received   int   // bytes of the page as it came
 }
 
 // waiting is the plain-text rung of the ladder: the action told in words.

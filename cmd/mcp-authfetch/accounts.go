@@ -60,8 +60,11 @@ func (p *program) logoutCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			kinds := []tokenstore.Kind{tokenstore.KindToken, tokenstore.KindApproval}
 			matches := func(string) bool { return true }
-			if !all {
+			if all {
+				kinds = append(kinds, tokenstore.KindClient)
+			} else {
 				u, err := fetch.ParseURL(args[0])
 				if err != nil {
 					return err
@@ -76,15 +79,19 @@ func (p *program) logoutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := remove(cmd.Context(), store, matches)
+			n, err := remove(cmd.Context(), store, kinds, matches)
 			if err != nil {
+				return err
+			}
+			if n == 0 {
+				_, err = fmt.Fprintln(p.stdout, "Nothing was stored for it.")
 				return err
 			}
 			_, err = fmt.Fprintf(p.stdout, "Removed %d.\n", n)
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "remove every login and permission")
+	cmd.Flags().BoolVar(&all, "all", false, "remove every login, permission and client registration")
 	return cmd
 }
 
@@ -97,9 +104,9 @@ func (p *program) configuredStore() (tokenstore.Store, error) {
 	return p.openStore(cfg)
 }
 
-// remove deletes the tokens and approvals of the resources that match.
-func remove(ctx context.Context, s tokenstore.Store, matches func(resource string) bool) (n int, err error) {
-	for _, kind := range []tokenstore.Kind{tokenstore.KindToken, tokenstore.KindApproval} {
+// remove deletes the records of these kinds whose resources match.
+func remove(ctx context.Context, s tokenstore.Store, kinds []tokenstore.Kind, matches func(resource string) bool) (n int, err error) {
+	for _, kind := range kinds {
 		entries, err := s.List(ctx, kind, principal.Local)
 		if err != nil {
 			return n, err

@@ -73,7 +73,7 @@ func (p *program) assemble(cfg *config.Config, materials map[string]*tlsmat.Mate
 	})
 	a.flows = login.New(login.Options{Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), Logger: p.log})
 	transport := auth.New(auth.Options{
-		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones, Site: a.site, Client: a.client, Logger: p.log,
+		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones, Site: a.site, Client: a.client, Issuer: a.isIssuer, Logger: p.log,
 	})
 	a.fetch = fetch.New(fetch.Options{Transport: transport, Credentialed: auth.Credentialed, Secrets: auth.Secrets})
 	return a, nil

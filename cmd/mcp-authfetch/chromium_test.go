@@ -127,7 +127,7 @@ func testMarkup(t *testing.T, browser context.Context) {
 	tab.open(p.link)
 	tab.screenshot("markup.png")
 	tab.wantText("dl", strings.Join(scopes, ", "))
-	tab.wantText("dl", w.issuerSite()+"/&lt;b&gt;tenant")
+	tab.wantText("dl", w.issuerSite()+"/")
 	count := eval[int](tab, `document.querySelectorAll("img, script, b, dd *, dt *").length`)
 	if title := eval[string](tab, `document.title`); count != 0 || title != "Sign in so that your agent can read a page?" {
 		t.Errorf("%d elements were injected, and the title is %q", count, title)

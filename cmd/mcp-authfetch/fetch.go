@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -113,6 +114,9 @@ func (p *program) print(a *app, page *fetch.Page, format render.Format) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	if doc.Kind != render.KindText && (doc.Kind == render.KindImage || format == render.Raw) && isTerminal(p.stdout) {
+		return &usageError{errors.New("this is no text, and stdout is a terminal: write it to a file with > FILE")}
+	}
 	switch doc.Kind {
 	case render.KindText:
 		text := doc.Text
@@ -133,4 +137,14 @@ func (p *program) print(a *app, page *fetch.Page, format render.Format) error {
 		return err
 	}
 	return a.failedStatus(page)
+}
+
+// isTerminal: bytes of a stranger's file could command it.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

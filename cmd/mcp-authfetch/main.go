@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,6 +19,9 @@ func main() {
 
 // execute runs one command line to its end, or until a signal asks it to stop.
 func execute(args []string, s surroundings) int {
+	// net/http writes what servers send to the standard logger: remote text without a bound, which may
+	// repeat what was sent to them.
+	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once

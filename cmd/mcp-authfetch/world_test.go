@@ -51,6 +51,17 @@ var kinds = map[string]func(w *world) error{
 		w.keep("client secret", secret)
 		return w.start(oauthtest.IssuerOptions{NoDevice: true, NoRegistration: true, Clients: map[string]string{"preset": secret}}, oauthtest.ResourceOptions{})
 	},
+	// An issuer that sends people to sign in at another host than its own.
+	"elsewhere": func(w *world) error {
+		host := strings.NewReplacer("127.0.0.1", "localhost")
+		err := w.start(oauthtest.IssuerOptions{NoDevice: true, AutoApprove: true, Edit: func(_ string, m map[string]any) {
+			m["authorization_endpoint"] = host.Replace(m["authorization_endpoint"].(string))
+		}}, oauthtest.ResourceOptions{})
+		if err == nil {
+			w.config["sites"].(map[string]any)[host.Replace(w.issuer.URL)] = map[string]any{}
+		}
+		return err
+	},
 	// Refresh tokens work once; a refresh is answered when two requests were refused with the old token.
 	"rotating": func(w *world) error {
 		w.log = new(oauthtest.Log)
