@@ -477,6 +477,7 @@ func TestShutdownIsBounded(t *testing.T) {
 			t.Errorf("it ended after %v: %v", time.Since(begun), err)
 		}
 		call.Wait()
+		synctest.Wait()
 		if h.ended.Load() != 1 {
 			t.Error("the call goes on")
 		}

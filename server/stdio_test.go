@@ -185,21 +185,21 @@ func TestStdioEndsWithItsContext(t *testing.T) {
 
 func TestCallsRunInParallel(t *testing.T) {
 	const calls = 80
-	var running, most, done atomic.Int64
+	var running, most atomic.Int64
 	full := make(chan struct{})
+	release := sync.OnceFunc(func() { close(full) })
 	p := servePipes(t.Context(), t, func(w http.ResponseWriter, r *http.Request) {
 		n := running.Add(1)
 		defer running.Add(-1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
 		if n == stdioWorkers {
-			close(full)
+			release()
 		}
 		select {
 		case <-full:
 		case <-time.After(20 * time.Second):
 		}
-		done.Add(1)
 		_, _ = io.WriteString(w, "page")
 	})
 	p.send(t, greeting)
