@@ -43,6 +43,9 @@ type message struct {
 	Method  string          `json:"method"`
 	Result  json.RawMessage `json:"result"`
 	Error   json.RawMessage `json:"error"`
+	Params  struct {
+		ProgressToken string `json:"progressToken"`
+	} `json:"params"`
 }
 
 // messages reads lines until the end. A line that is no message fails the test.
@@ -456,19 +459,19 @@ func TestOrderOnTheWire(t *testing.T) {
 	}
 	_ = p.in.Close()
 	_, all := p.wait(t)
-	progress, answered := 0, 0
+	told, answered := map[string]bool{}, map[string]bool{}
 	for _, m := range all {
-		switch {
-		case m.Method == "notifications/progress" && answered > 0:
-			t.Error("progress after an answer") // all calls end at the same time
+		switch token := m.Params.ProgressToken; {
+		case m.Method == "notifications/progress" && answered[token]:
+			t.Errorf("progress of %s after its answer", token)
 		case m.Method == "notifications/progress":
-			progress++
+			told[token] = true
 		case m.ID != "hello":
-			answered++
+			answered[fmt.Sprint("tok", m.ID)] = true
 		}
 	}
-	if progress < 10 || answered != 10 {
-		t.Errorf("%d notifications, %d answers", progress, answered)
+	if len(told) != 10 || len(answered) != 10 {
+		t.Errorf("%d calls were told of, %d answered", len(told), len(answered))
 	}
 }
 
