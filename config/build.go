@@ -202,6 +202,8 @@ func (b *builder) rest() {
 		b.cfg.Login.Port = port.number
 	}
 
+	b.cfg.Login.ClientMetadataURL = login.value("client_metadata_url")
+
 	store := b.root.section("store")
 	b.cfg.Store = Store{Type: store.value("type"), Path: b.path(store.field("path"))}
 	b.cfg.HTTP.Listen = b.root.section("http").value("listen")

@@ -73,6 +73,8 @@ type Login struct {
 	BrowserCommand []string      // the argv, without the URL, where Browser is command
 	Timeout        time.Duration // 30 s to 1 h
 	Port           int           // of the loopback listener; 0 means a random one
+
+	ClientMetadataURL string // where our client metadata document is served; "" means nowhere
 }
 
 // Store says where tokens are kept.

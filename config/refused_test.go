@@ -91,6 +91,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"issuer with query", site(`"oauth": {"issuer": "https://login.example?x"}`), []string{"1:54: " + issuer}},
 		{"issuer with user", site(`"oauth": {"issuer": "https://u:p@login.example"}`), []string{"1:54: an issuer has no user name or password"}},
 		{"issuer without host", site(`"oauth": {"issuer": "https:///x"}`), []string{"1:54: this is not an issuer: the host is empty"}},
+		{"metadata document over http", `{"login": {"client_metadata_url": "http://me.example/client.json"}}`, []string{`1:35: expected an https URL with a path, without user name, query and fragment`}},
+		{"metadata document without a path", `{"login": {"client_metadata_url": "https://me.example/"}}`, []string{`1:35: expected an https URL with a path, without user name, query and fragment`}},
 		{"unknown grant", site(`"oauth": {"grant": "devicecode"}`), []string{`1:53: "devicecode" is not one of authorization_code, device_code, client_credentials; did you mean "device_code"?`}},
 		{"scopes in one string", site(`"oauth": {"scopes": ["a b"]}`), []string{"1:55: a scope has no spaces, quotes or backslashes; each is an entry of its own"}},
 		{"client_credentials without issuer", site(`"oauth": {"grant": "client_credentials"}`), []string{"1:44: client_credentials needs an issuer"}},

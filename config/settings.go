@@ -97,6 +97,8 @@ func loginShape() *shape {
 		{"timeout", &shape{kind: text, about: "How long a login may take, from 30s to 1h.", def: "10m",
 			pattern: regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`), why: "expected a duration such as 90s or 10m", parse: parseTimeout}},
 		{"port", &shape{kind: integer, about: "Loopback port for the answer of the authorization server; 0 means a random one.", def: 0, min: 0, max: 65535}},
+		{"client_metadata_url", &shape{kind: text, empty: true, about: "Where you serve the document that config client-metadata prints, for issuers that know clients by such a URL; empty means nowhere.",
+			pattern: regexp.MustCompile(`^(https://[^/?#@ ]+/[^?#@ ]+)?$`), why: "expected an https URL with a path, without user name, query and fragment", parse: parseMetadataURL}},
 	}}
 }
 

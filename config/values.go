@@ -83,6 +83,24 @@ func parseProxy(s string) (any, error) {
 	return &url.URL{Scheme: o.Scheme(), Host: o.HostPort()}, nil
 }
 
+// parseMetadataURL: the URL is a client identifier, compared as it stands.
+func parseMetadataURL(s string) (any, error) {
+	if s == "" {
+		return s, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, errors.New("this is not a URL")
+	}
+	if _, err := origin.Of(u); err != nil {
+		if bad, ok := errors.AsType[*origin.Error](err); ok {
+			return nil, errors.New("this is not a URL for a document: " + sanitize.Line(bad.Reason, 200))
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
 func parseListen(s string) (any, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 // placePage puts the short page up. The server hears of us only when the person continues.
 func (f *Flows) placePage(req Request) (*action.Action, error) {
-	if err := canGetClient(req); err != nil {
+	if err := f.canGetClient(req); err != nil {
 		return nil, err
 	}
 	var reused atomic.Pointer[Credentials] // Continue may still run when the action has ended
@@ -26,7 +26,7 @@ func (f *Flows) placePage(req Request) (*action.Action, error) {
 		Prompt: action.Prompt{Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Scopes: req.Scopes},
 		Target: req.Server.AuthorizationEndpoint,
 		Continue: func(ctx context.Context, redirectURI string) (action.Next, error) {
-			redirectURI = req.redirectURI(redirectURI)
+			redirectURI = f.redirectURI(req, redirectURI)
 			c, stored, err := f.client(principal.With(ctx, req.Principal), req, redirectURI)
 			if err != nil {
 				return action.Next{}, err

@@ -18,9 +18,15 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
+// usesMetadataDocument reports whether we identify ourselves by the URL of our metadata document
+// (draft-ietf-oauth-client-id-metadata-document): no registration, nothing to forget.
+func (f *Flows) usesMetadataDocument(req Request) bool {
+	return req.Client.ID == "" && f.opts.ClientMetadataURL != "" && req.Server.ClientIDMetadataDocumentSupported
+}
+
 // canGetClient reports early, before a person is asked, whether there will be a client.
-func canGetClient(req Request) error {
-	if req.Client.ID == "" && req.Server.RegistrationEndpoint == "" {
+func (f *Flows) canGetClient(req Request) error {
+	if req.Client.ID == "" && req.Server.RegistrationEndpoint == "" && !f.usesMetadataDocument(req) {
 		return &ClientError{Issuer: req.Server.Issuer, Reason: "none is configured for this site, and the server does not offer dynamic registration"}
 	}
 	return nil
@@ -29,20 +35,23 @@ func canGetClient(req Request) error {
 // redirectURI is the one to sign in with, given the one of all sign-ins. Where we register
 // ourselves it is the issuer's own: so a code of another issuer, sent back with our state by a
 // dishonest one, arrives at the wrong place (mix-up, RFC 9700 §4.4.2). A configured client has been
-// registered with the plain one.
-func (r Request) redirectURI(all string) string {
-	if r.Client.ID != "" {
+// registered with the plain one, which is also the one in our metadata document.
+func (f *Flows) redirectURI(req Request, all string) string {
+	if req.Client.ID != "" || f.usesMetadataDocument(req) {
 		return all
 	}
-	sum := sha256.Sum256([]byte(r.Server.Issuer))
+	sum := sha256.Sum256([]byte(req.Server.Issuer))
 	return all + "/" + hex.EncodeToString(sum[:16])
 }
 
-// client returns the client to use: the configured one, else the stored registration, else a
-// new one (RFC 7591). stored reports that it was registered at an earlier login.
+// client returns the client to use: the configured one, else our metadata document, else the stored
+// registration, else a new one (RFC 7591). stored reports that it was registered at an earlier login.
 func (f *Flows) client(ctx context.Context, req Request, redirectURI string) (c Credentials, stored bool, err error) {
 	if req.Client.ID != "" {
 		return req.Client, false, nil
+	}
+	if f.usesMetadataDocument(req) {
+		return Credentials{ID: f.opts.ClientMetadataURL, AuthMethod: "none"}, false, nil
 	}
 	if c, ok := f.registered(ctx, req); ok {
 		return c, true, nil
@@ -97,10 +106,25 @@ type registration struct {
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
 }
 
+// ClientMetadata is the document to serve at at, for servers that know clients by the URL of their
+// metadata (draft-ietf-oauth-client-id-metadata-document §4).
+func ClientMetadata(at string) ([]byte, error) {
+	return json.Marshal(struct {
+		ClientID string `json:"client_id"`
+		registration
+	}{at, registration{
+		ClientName: clientName, ApplicationType: "native",
+		RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}, // any port (RFC 8252 §7.3)
+		GrantTypes:   []string{"authorization_code", "refresh_token", deviceGrant}, ResponseTypes: []string{"code"}, TokenEndpointAuthMethod: "none",
+	}}, jsontext.WithIndent("  "))
+}
+
+const clientName = "mcp-authfetch"
+
 func (f *Flows) register(ctx context.Context, req Request, redirectURI string) (Credentials, error) {
 	endpoint := req.Server.RegistrationEndpoint
 	if endpoint == "" {
-		return Credentials{}, canGetClient(req)
+		return Credentials{}, f.canGetClient(req)
 	}
 	grants := []string{"authorization_code", "refresh_token"}
 	if req.Server.DeviceAuthorizationEndpoint != "" {
@@ -111,7 +135,7 @@ func (f *Flows) register(ctx context.Context, req Request, redirectURI string) (
 		return Credentials{}, &UnsupportedError{Issuer: req.Server.Issuer, What: "a client authentication method that we support", Remedy: "register a client there and put it under issuers in the config"}
 	}
 	body, err := json.Marshal(registration{
-		ClientName: "mcp-authfetch", ApplicationType: "native", RedirectURIs: []string{redirectURI},
+		ClientName: clientName, ApplicationType: "native", RedirectURIs: []string{redirectURI},
 		GrantTypes: grants, ResponseTypes: []string{"code"}, TokenEndpointAuthMethod: method,
 	})
 	if err != nil {

@@ -38,7 +38,7 @@ type deviceAnswer struct {
 
 // startDevice asks for a user code and polls until the person has entered it.
 func (f *Flows) startDevice(ctx context.Context, req Request) (*action.Action, error) {
-	if err := canGetClient(req); err != nil {
+	if err := f.canGetClient(req); err != nil {
 		return nil, err
 	}
 	c, answer, err := f.authorizeDevice(ctx, req)
@@ -72,7 +72,7 @@ func (f *Flows) authorizeDevice(ctx context.Context, req Request) (Credentials, 
 		form["scope"] = strings.Join(req.Scopes, " ")
 	}
 	for first := true; ; first = false {
-		c, stored, err := f.client(ctx, req, req.redirectURI("http://127.0.0.1/callback"))
+		c, stored, err := f.client(ctx, req, f.redirectURI(req, "http://127.0.0.1/callback"))
 		if err != nil {
 			return c, nil, err
 		}

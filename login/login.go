@@ -51,8 +51,12 @@ type Options struct {
 	Transport http.RoundTripper // to authorization servers; carries no tokens of resources
 	Store     tokenstore.Store
 	Desk      *action.Desk
-	Headless  bool         // no browser here can reach a loopback page: use a device code where one is offered
-	Logger    *slog.Logger // nil: silent
+	// ClientMetadataURL is where our client metadata document is served; servers that take such
+	// documents know us by it. "": it is served nowhere.
+	ClientMetadataURL string
+
+	Headless bool         // no browser here can reach a loopback page: use a device code where one is offered
+	Logger   *slog.Logger // nil: silent
 }
 
 // Flows runs logins, at most one at a time per principal and origin.

@@ -71,7 +71,7 @@ func (p *program) assemble(cfg *config.Config, materials map[string]*tlsmat.Mate
 		Guard: a.guard, Material: a.material, Rules: a.zones.Rules, Proxy: cfg.Network.Proxy,
 		UserAgent: "mcp-authfetch/" + version(), Logger: p.log,
 	})
-	a.flows = login.New(login.Options{Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), Logger: p.log})
+	a.flows = login.New(login.Options{Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), ClientMetadataURL: cfg.Login.ClientMetadataURL, Logger: p.log})
 	transport := auth.New(auth.Options{
 		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones, Site: a.site, Client: a.client, Issuer: a.isIssuer, Logger: p.log,
 	})

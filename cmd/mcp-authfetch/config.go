@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcp-authfetch/mcp-authfetch/config"
+	"github.com/mcp-authfetch/mcp-authfetch/login"
 )
 
 func (p *program) configCommand() *cobra.Command {
@@ -23,6 +24,8 @@ func (p *program) configCommand() *cobra.Command {
 			RunE: func(*cobra.Command, []string) error { return p.checkConfig() }},
 		&cobra.Command{Use: "schema", Short: "Print the JSON Schema of the config, for editors", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { _, err := p.stdout.Write(config.Schema()); return err }},
+		&cobra.Command{Use: "client-metadata", Short: "Print the client metadata document to serve at login.client_metadata_url", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return p.printClientMetadata() }},
 		&cobra.Command{Use: "init", Short: "Create a commented config file to start from", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return p.initConfig() }},
 	)
@@ -35,6 +38,23 @@ func (p *program) printConfigPath() error {
 		return &usageError{errors.New("there is no config directory; use --config")}
 	}
 	_, err := fmt.Fprintln(p.stdout, path)
+	return err
+}
+
+func (p *program) printClientMetadata() error {
+	cfg, err := p.loadConfig()
+	if err != nil {
+		return err
+	}
+	at := cfg.Login.ClientMetadataURL
+	if at == "" {
+		return &usageError{errors.New("login.client_metadata_url is not set: the document names the URL at which it is served")}
+	}
+	doc, err := login.ClientMetadata(at)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s\n", doc)
 	return err
 }
 

@@ -106,7 +106,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: packages for tests, and no others, are internal", path)
 		}
 		if (entry.floor == 7) != inCommand(path) {
-			t.Errorf("%s: the command, and nothing else, is on the top floor", path)
+			t.Errorf("%s: programs, and nothing else, are on the top floor", path)
 		}
 	}
 }

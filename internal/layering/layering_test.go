@@ -53,7 +53,8 @@ var table = map[string]struct {
 
 	"server": {6, "serves MCP over stdio and streamable HTTP"},
 
-	command: {7, "parses flags and config, builds every part once, speaks to the human at a terminal"},
+	command:       {7, "parses flags and config, builds every part once, speaks to the human at a terminal"},
+	"conformance": {7, "a program that drives auth.Transport for the MCP conformance suite"},
 
 	"internal/layering":  {forTests, "holds this table"},
 	"internal/oauthtest": {forTests, "a resource and authorization server that records what it received"},
@@ -154,7 +155,10 @@ func forbidden(from, to string) string {
 	return ""
 }
 
-func inCommand(path string) bool { return path == "cmd" || strings.HasPrefix(path, "cmd/") }
+// inCommand reports whether path is of a program, which knows the process that it runs in.
+func inCommand(path string) bool {
+	return path == "cmd" || strings.HasPrefix(path, "cmd/") || path == "conformance"
+}
 
 func moduleRoot(t *testing.T) string {
 	t.Helper()
