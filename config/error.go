@@ -47,6 +47,8 @@ func (e *Error) Hint() string {
 	switch {
 	case e.Path == environment && e.Key != "":
 		return "correct or unset " + e.Key + " in the environment, or in the env block of the agent's MCP entry"
+	case e.Line == 0 && e.Reason == noSuchFile:
+		return "check the path, or create a file to start from with `mcp-authfetch config init`"
 	case e.Line == 0:
 		return "make the file readable for you and writable for nobody else, or name another one with --config"
 	case e.Suggestion != "":

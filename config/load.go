@@ -37,6 +37,9 @@ type file struct {
 	readable bool // by others
 }
 
+// noSuchFile is a reason that has a hint of its own.
+const noSuchFile = "there is no such file"
+
 func read(path string, optional bool) (file, error) {
 	if path == "" {
 		if optional {
@@ -49,7 +52,7 @@ func read(path string, optional bool) (file, error) {
 		if optional {
 			return file{}, nil
 		}
-		return file{}, errors.New("there is no such file")
+		return file{}, errors.New(noSuchFile)
 	}
 	if err != nil {
 		return file{}, cause(err)
