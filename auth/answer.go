@@ -113,7 +113,9 @@ func (t *Transport) login(ctx context.Context, w *work, q question, cs []challen
 		return nil, &RefusedError{Origin: w.origin, Issuer: tok.Issuer} // a new one would fare no better
 	}
 	if q == wantsToken {
-		if err := t.makeRoom(ctx, w, req); err != nil {
+		// Who signs in next may have more rights than the one before.
+		t.steps.Delete(tokenstore.TokenKey(req.Principal, req.Resource, req.Server.Issuer))
+		if req.Replaces, err = t.inTheWay(ctx, w, req); err != nil {
 			return nil, err
 		}
 	}
@@ -143,18 +145,18 @@ func (t *Transport) silently(ctx context.Context, w *work, q question, req *logi
 	})
 }
 
-// makeRoom deletes the token that was of no use for this page but would still be taken for it
-// after the login: its resource reaches less far than the one that the page has now.
-func (t *Transport) makeRoom(ctx context.Context, w *work, req *login.Request) error {
+// inTheWay is the token that was of no use for this page but would still be taken for it after the
+// login, because its resource reaches less far than the one that the page has now.
+func (t *Transport) inTheWay(ctx context.Context, w *work, req *login.Request) (tokenstore.Key, error) {
 	cur, err := t.find(ctx, w)
 	if err != nil || cur == nil {
-		return err
+		return tokenstore.Key{}, err
 	}
 	of, _ := w.depth(cur.Resource)
 	if now, ok := w.depth(req.Resource); !ok || of <= now {
-		return nil
+		return tokenstore.Key{}, nil
 	}
-	return t.opts.Store.Delete(ctx, cur.Key())
+	return cur.Key(), nil
 }
 
 // refused says what it means that tok, which was to answer a challenge, was not accepted: that the
@@ -163,8 +165,8 @@ func (t *Transport) refused(ctx context.Context, w *work, cs []challenge.Challen
 	_, err := t.login(ctx, w, wantsToken, cs, tok)
 	var needed *ActionRequired
 	var declined *action.DeclinedError
-	if errors.As(err, &needed) || errors.As(err, &declined) {
+	if errors.As(err, &needed) || errors.As(err, &declined) || ctx.Err() != nil {
 		return err
 	}
-	return &RefusedError{Origin: w.origin, Issuer: tok.Issuer}
+	return &RefusedError{Origin: w.origin, Issuer: tok.Issuer, Err: err}
 }

@@ -481,8 +481,8 @@ func TestResourceMoves(t *testing.T) {
 		{"to another issuer, nothing to refresh with", tokenstore.Token{Resource: host, Issuer: a}, host, b, 0, 1},
 		{"to another issuer, although the old one still refreshes", tokenstore.Token{Resource: host, Issuer: a, RefreshToken: secret.New("r-old")}, host, b, 1, 1},
 		{"to another issuer, token expired", tokenstore.Token{Resource: host, Issuer: a, Expiry: time.Now().Add(-time.Minute)}, host, b, 0, 1},
-		{"to a wider resource", tokenstore.Token{Resource: host + "/docs", Issuer: a}, host, a, 0, 0},
-		{"to a wider resource, token expired", tokenstore.Token{Resource: host + "/docs", Issuer: a, Expiry: time.Now().Add(-time.Minute)}, host, a, 0, 0},
+		{"to a wider resource", tokenstore.Token{Resource: host + "/docs", Issuer: a}, host, a, 0, 1},
+		{"to a wider resource, token expired", tokenstore.Token{Resource: host + "/docs", Issuer: a, Expiry: time.Now().Add(-time.Minute)}, host, a, 0, 1},
 		{"to a narrower resource", tokenstore.Token{Resource: host, Issuer: a, RefreshToken: secret.New("r-old")}, host + "/docs", a, 1, 1},
 		{"nowhere, but the token is old", tokenstore.Token{Resource: host, Issuer: a}, host, a, 0, 1},
 	} {
@@ -494,6 +494,7 @@ func TestResourceMoves(t *testing.T) {
 			w, n := newWireWorld(t, map[string]http.HandlerFunc{host: s.ServeHTTP, a: server(a, reply), b: server(b, reply)})
 			tt.old.AccessToken, tt.old.ObtainedAt, tt.old.TokenEndpoint = secret.New("old"), long, a+"/token"
 			w.put(tt.old)
+			tt.old.Principal = principal.Local
 			got := w.action(host + handbook).Prompt()
 			if got.Issuer != tt.issuer {
 				t.Errorf("signs in at %s, want %s", got.Issuer, tt.issuer)
@@ -509,6 +510,9 @@ func TestResourceMoves(t *testing.T) {
 			}
 			// As the login leaves it:
 			w.put(tokenstore.Token{Resource: tt.metadata, Issuer: tt.issuer, AccessToken: secret.New("new"), ObtainedAt: time.Now()})
+			if strings.HasPrefix(tt.name, "to a wider") {
+				must(t, w.store.Delete(t.Context(), tt.old.Key()))
+			}
 			w.page(host+handbook, 200)
 		})
 	}

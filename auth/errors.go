@@ -32,7 +32,10 @@ func (e *ActionRequired) Code() string {
 type RefusedError struct {
 	Origin origin.Origin
 	Issuer string
+	Err    error // why there is no other token, if it is known
 }
+
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 func (e *RefusedError) Error() string {
 	return e.Origin.String() + " does not accept the token that " + action.ShowIssuer(e.Issuer) + " has just issued for it"

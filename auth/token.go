@@ -188,7 +188,7 @@ func (t *Transport) once(ctx context.Context, flight string, get func(context.Co
 
 func (t *Transport) renewLocked(ctx context.Context, w *work, old *tokenstore.Token) (*tokenstore.Token, error) {
 	key := old.Key()
-	unlock, err := t.opts.Store.Lock(ctx, "refresh "+string(key.Principal)+" "+key.Resource+" "+key.Issuer)
+	unlock, err := tokenstore.LockToken(ctx, t.opts.Store, key)
 	if err != nil {
 		return nil, err
 	}

@@ -487,7 +487,7 @@ func TestRefreshReadsAgainUnderTheLock(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w, n := newWireWorld(t, map[string]http.HandlerFunc{host: func(http.ResponseWriter, *http.Request) {}, a: server(a, nil)})
 			w.put(old)
-			unlock, err := w.store.Lock(t.Context(), "refresh local "+host+" "+a)
+			unlock, err := tokenstore.LockToken(t.Context(), w.store, tokenstore.TokenKey(principal.Local, host, a))
 			must(t, err)
 			done := make(chan error)
 			go func() {

@@ -24,6 +24,7 @@ var phaseNames = [...]string{"connecting", "TLS handshake", "waiting for the res
 
 // call is what must be known of a running Get to explain its end.
 type call struct {
+	echoes echoes          // of what the call has sent so far
 	caller context.Context // the one Get was given, without our timeout
 	start  time.Time
 	phase  atomic.Int32

@@ -48,3 +48,20 @@ func (e echoes) clearHeader(h http.Header) {
 		}
 	}
 }
+
+// clearURL does the same for a URL that is shown: a site that redirects chooses it.
+func (e echoes) clearURL(u *url.URL) *url.URL {
+	if u == nil {
+		return nil
+	}
+	text := u.String()
+	cleared := string(e.clear([]byte(text)))
+	if cleared == text {
+		return u
+	}
+	shown, err := url.Parse(cleared)
+	if err != nil { // it stood where a URL has no room for other text
+		return &url.URL{Scheme: u.Scheme, Host: u.Host}
+	}
+	return shown
+}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -41,5 +42,40 @@ func TestEchoedSecretsAreReplaced(t *testing.T) {
 	}
 	if _, err := c.Get(t.Context(), Request{URL: site.URL + "/encoding"}); err == nil || strings.Contains(err.Error(), token) {
 		t.Errorf("error %v, want one without the token", err)
+	}
+}
+
+// A site may put what it was sent into the address that it redirects to.
+func TestSecretsInRedirectsAreNotShown(t *testing.T) {
+	const token = "canary+token/7f3a=="
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		echo := url.QueryEscape(r.Header.Get("X-Key"))
+		switch r.URL.Path {
+		case "/away":
+			http.Redirect(w, r, "https://other.example/?k="+echo, http.StatusFound)
+		case "/here":
+			http.Redirect(w, r, "/there?k="+echo, http.StatusFound)
+		}
+	}))
+	t.Cleanup(site.Close)
+	c := New(Options{
+		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			r.Header.Set("X-Key", token)
+			return http.DefaultTransport.RoundTrip(r)
+		}),
+		Credentialed: func(*http.Response) bool { return true },
+		Secrets:      func(*http.Response) []secret.Text { return []secret.Text{secret.New(token)} },
+	})
+	_, err := c.Get(t.Context(), Request{URL: site.URL + "/away"})
+	var refused *RedirectError
+	if !errors.As(err, &refused) || strings.Contains(refused.Target(), "canary") || !strings.HasPrefix(refused.Target(), "https://other.example/?k=") {
+		t.Errorf("got %v, target %q", err, refused.Target())
+	}
+	page, err := c.Get(t.Context(), Request{URL: site.URL + "/here"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown := page.FinalURL.String() + strings.Join(page.Redirects, " "); strings.Contains(shown, "canary") || page.FinalURL.Path != "/there" {
+		t.Errorf("shown: %s", shown)
 	}
 }

@@ -3,6 +3,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -112,12 +113,12 @@ func (c *Client) Get(ctx context.Context, r Request) (*Page, error) {
 			return nil, err
 		}
 		if next == nil {
-			page.FinalURL, page.Response, page.Status = at, resp, resp.StatusCode
+			page.FinalURL, page.Response, page.Status = call.echoes.clearURL(at), resp, resp.StatusCode
 			page.ContentType = resp.Header.Get("Content-Type")
 			page.RetryAfter = retryAfter(resp.Header.Get("Retry-After"))
 			return page, nil
 		}
-		page.Redirects = append(page.Redirects, next.String())
+		page.Redirects = append(page.Redirects, call.echoes.clearURL(next).String())
 		at = next
 	}
 }
@@ -143,17 +144,21 @@ func (c *Client) hop(ctx context.Context, call *call, at *url.URL, accept string
 		return nil, nil, call.explain(ctx, at, err)
 	}
 	defer discard(resp.Body, cancel)
+	call.echoes = append(call.echoes, newEchoes(c.secrets(resp))...)
 	if isRedirect(resp) {
 		next, err := redirectTarget(at, resp.StatusCode, resp.Header.Values("Location"), c.credentialed(resp), len(page.Redirects))
+		var refused *RedirectError
+		if errors.As(err, &refused) {
+			refused.To = call.echoes.clearURL(refused.To)
+		}
 		return resp, next, err
 	}
-	echoes := newEchoes(c.secrets(resp))
-	echoes.clearHeader(resp.Header)
+	call.echoes.clearHeader(resp.Header)
 	call.phase.Store(reading)
 	if page.Body, err = readBody(resp, c.maxBody); err != nil {
 		return nil, nil, call.explain(ctx, at, err)
 	}
-	page.Body = echoes.clear(page.Body)
+	page.Body = call.echoes.clear(page.Body)
 	return resp, nil, nil
 }
 

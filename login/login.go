@@ -41,9 +41,10 @@ type Request struct {
 	Resource  string                // RFC 8707 resource identifier, sent verbatim
 	Server    *discovery.AuthServer // where the person signs in
 	Scopes    []string
-	Grant     string      // AuthorizationCode, DeviceCode, ClientCredentials; "" lets the surroundings decide
-	Client    Credentials // zero: the stored registration, or a new one
-	Trusted   bool        // the configuration names this server; others are held to stricter rules
+	Grant     string         // AuthorizationCode, DeviceCode, ClientCredentials; "" lets the surroundings decide
+	Client    Credentials    // zero: the stored registration, or a new one
+	Replaces  tokenstore.Key // a token to delete once the new one is stored; zero: none
+	Trusted   bool           // the configuration names this server; others are held to stricter rules
 }
 
 // Options configure [Flows]. Transport, Store and Desk are required.
@@ -97,21 +98,12 @@ func (f *Flows) Start(ctx context.Context, req Request) (*action.Action, error) 
 // begin chooses between the browser and the device code (RFC 8628): a code where it was configured,
 // where no browser can reach us, or where none could be opened, provided that the server offers it.
 func (f *Flows) begin(ctx context.Context, req Request) (*action.Action, error) {
+	if err := f.Check(req); err != nil {
+		return nil, err
+	}
 	device := req.Server.DeviceAuthorizationEndpoint != ""
-	browser := req.Server.AuthorizationEndpoint != ""
-	switch {
-	case req.Grant == DeviceCode && !device:
-		return nil, &UnsupportedError{Issuer: req.Server.Issuer, What: "the device code grant", Remedy: `set the site's oauth.grant to "authorization_code"`}
-	case req.Grant == DeviceCode, req.Grant == "" && device && (f.opts.Headless || !browser):
+	if f.byDevice(req) {
 		return f.startDevice(ctx, req)
-	case !browser:
-		return nil, &UnsupportedError{Issuer: req.Server.Issuer, What: "an authorization endpoint", Remedy: "configure a grant that the server offers"}
-	}
-	if err := checkPKCE(req.Server); err != nil {
-		return nil, err
-	}
-	if err := checkAuthorizationEndpoint(req); err != nil {
-		return nil, err
 	}
 	a, err := f.placePage(req)
 	if err != nil {
@@ -127,6 +119,38 @@ func (f *Flows) begin(ctx context.Context, req Request) (*action.Action, error) 
 		return code, nil
 	}
 	return a, nil
+}
+
+// byDevice reports whether the person is given a code at once, with no page of ours.
+func (f *Flows) byDevice(req Request) bool {
+	if req.Grant != "" {
+		return req.Grant == DeviceCode
+	}
+	return req.Server.DeviceAuthorizationEndpoint != "" && (f.opts.Headless || req.Server.AuthorizationEndpoint == "")
+}
+
+// Check reports why the login that req describes cannot begin, as far as that is known without
+// asking anybody.
+func (f *Flows) Check(req Request) error {
+	switch {
+	case req.Grant == ClientCredentials && req.Client.ID == "":
+		return &ClientError{Issuer: req.Server.Issuer, Reason: "the client_credentials grant needs a client registered beforehand"}
+	case req.Grant == ClientCredentials:
+		return nil
+	case req.Grant == DeviceCode && req.Server.DeviceAuthorizationEndpoint == "":
+		return &UnsupportedError{Issuer: req.Server.Issuer, What: "the device code grant", Remedy: `set the site's oauth.grant to "authorization_code"`}
+	case f.byDevice(req):
+		return f.canGetClient(req)
+	case req.Server.AuthorizationEndpoint == "":
+		return &UnsupportedError{Issuer: req.Server.Issuer, What: "an authorization endpoint", Remedy: "configure a grant that the server offers"}
+	}
+	if err := checkPKCE(req.Server); err != nil {
+		return err
+	}
+	if err := checkAuthorizationEndpoint(req); err != nil {
+		return err
+	}
+	return f.canGetClient(req)
 }
 
 // checkPKCE refuses a server that does not say it supports S256 (MCP authorization, RFC 9700 §2.1.1).
@@ -169,8 +193,9 @@ func originOf(raw string) (origin.Origin, error) {
 
 // ClientCredentials gets a token without a person (RFC 6749 §4.4) and stores it.
 func (f *Flows) ClientCredentials(ctx context.Context, req Request) (*tokenstore.Token, error) {
-	if req.Client.ID == "" {
-		return nil, &ClientError{Issuer: req.Server.Issuer, Reason: "the client_credentials grant needs a client registered beforehand"}
+	req.Grant = ClientCredentials
+	if err := f.Check(req); err != nil {
+		return nil, err
 	}
 	form := req.tokenForm("client_credentials")
 	return f.obtain(ctx, req, req.Client, form)
@@ -189,6 +214,11 @@ func (f *Flows) obtain(ctx context.Context, req Request, c Credentials, form map
 	answer.apply(tok, time.Now())
 	if err := tokenstore.PutToken(ctx, f.opts.Store, tok); err != nil {
 		return nil, err
+	}
+	if req.Replaces != (tokenstore.Key{}) && req.Replaces != tok.Key() {
+		if err := f.opts.Store.Delete(ctx, req.Replaces); err != nil {
+			return nil, err
+		}
 	}
 	return tok, nil
 }

@@ -44,6 +44,12 @@ func (t *Token) check() error {
 	return nil
 }
 
+// LockToken keeps others from changing the token of k: whoever renews or removes one holds it, so
+// that a login that was removed does not come back with a refresh under way.
+func LockToken(ctx context.Context, s Store, k Key) (unlock func(), err error) {
+	return s.Lock(ctx, "token "+string(k.Principal)+" "+k.Resource+" "+k.Issuer)
+}
+
 // GetToken returns the token of k, [ErrNotFound] or a [*DamagedError].
 func GetToken(ctx context.Context, s Store, k Key) (*Token, error) { return get[Token](ctx, s, k) }
 

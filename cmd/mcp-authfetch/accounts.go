@@ -115,13 +115,22 @@ func remove(ctx context.Context, s tokenstore.Store, kinds []tokenstore.Kind, ma
 			if !matches(e.Key.Resource) {
 				continue
 			}
-			if err := s.Delete(ctx, e.Key); err != nil {
+			if err := removeOne(ctx, s, e.Key); err != nil {
 				return n, err
 			}
 			n++
 		}
 	}
 	return n, nil
+}
+
+func removeOne(ctx context.Context, s tokenstore.Store, k tokenstore.Key) error {
+	unlock, err := tokenstore.LockToken(ctx, s, k)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.Delete(ctx, k)
 }
 
 // account is one line of `accounts`: what is stored, never a secret.
