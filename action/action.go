@@ -25,7 +25,9 @@ type Prompt struct {
 	Kind   Kind
 	Origin origin.Origin // what the action is for
 	Issuer string        // who signs the person in; "" where nobody does
-	Scopes []string      // what is asked for; nil: the issuer's default
+
+	Resource string   // RFC 8707 identifier of what the token will be for; not shown
+	Scopes   []string // what is asked for; nil: the issuer's default
 
 	URL                     string // our short page; "" where the person uses a code
 	VerificationURI         string // where the code is entered (RFC 8628 §3.2)

@@ -41,8 +41,11 @@ func (e *DeclinedError) Code() string { return "login_denied" }
 
 // Hint says what to do.
 func (e *DeclinedError) Hint() string {
-	return "do not try again unless the user asks for it; the question rests until " + e.Until.UTC().Format("15:04 MST") +
-		", and `mcp-authfetch login URL` in a terminal asks at once"
+	hint := "do not try again unless the user asks for it; the question rests until " + e.Until.UTC().Format("15:04 MST")
+	if e.Prompt.Kind == AllowAddress {
+		return hint + "; an entry under sites or network.allow in the config answers it for good"
+	}
+	return hint + ", and `mcp-authfetch login URL` in a terminal asks at once"
 }
 
 // Join returns the action of key: the one that waits, or the one that start makes. It returns

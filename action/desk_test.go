@@ -732,3 +732,21 @@ func TestQuietLog(t *testing.T) {
 		t.Errorf("log:\n%s", got)
 	}
 }
+
+// An agent led astray must not bury the person under windows.
+func TestWindowsAreFew(t *testing.T) {
+	var opened atomic.Int32
+	d := newDesk(t, DeskOptions{Open: func(context.Context, string) error { opened.Add(1); return nil }})
+	for range maxWindows {
+		if a := place(t, d, Next{}); !d.OpenBrowser(t.Context(), a) || !a.Prompt().Opened {
+			t.Fatal("no window was opened")
+		}
+	}
+	a := place(t, d, Next{})
+	if d.OpenBrowser(t.Context(), a) || a.Prompt().Opened || opened.Load() != maxWindows {
+		t.Errorf("%d windows were opened, want %d", opened.Load(), maxWindows)
+	}
+	if maxWindows > 5 || !d.mayOpen(time.Now().Add(61*time.Second)) {
+		t.Error("a minute later there is none either, or there are many at once")
+	}
+}

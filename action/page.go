@@ -157,6 +157,10 @@ func (d *Desk) takeCallback(w http.ResponseWriter, r *http.Request) {
 	// Not the browser's context: a closed window must not lose the token.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), stepTimeout)
 	defer cancel()
+	go func() { // a no that comes meanwhile counts
+		<-to.p.Done()
+		cancel()
+	}()
 	to.p.End(to.callback(ctx, answer))
 	d.writeEnd(w, r, to.p)
 }

@@ -126,8 +126,8 @@ func (t *Transport) login(ctx context.Context, w *work, q question, cs []challen
 	if err != nil {
 		return nil, err
 	}
-	if q == wantsScope {
-		t.steps.Store(tok.Key(), a)
+	if p := a.Prompt(); q == wantsScope && p.Resource == req.Resource && p.Issuer == req.Server.Issuer && within(req.Scopes, p.Scopes) {
+		t.steps.Store(tok.Key(), a) // and not another login of this origin, which was joined
 	}
 	return nil, &ActionRequired{a}
 }

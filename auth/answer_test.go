@@ -620,3 +620,16 @@ func TestDiscoveryErrorsStop(t *testing.T) {
 	_, err := w.get(host + handbook)
 	isA[*discovery.NotFoundError](t, err)
 }
+
+// Who was given less once is asked again after signing in anew: it may be somebody with more rights.
+func TestStepUpAfterSigningInAnew(t *testing.T) {
+	const host, a = "https://h.example", "https://a.example"
+	key := tokenstore.TokenKey(principal.Local, host, a)
+	s := &site{challenge: "Bearer", metadata: map[string]any{"resource": host, "authorization_servers": []string{a}}}
+	wired, _ := newWireWorld(t, map[string]http.HandlerFunc{host: s.ServeHTTP, a: server(a, nil)})
+	wired.steps.Store(key, action.New("x", action.Prompt{}))
+	wired.action(host + handbook)
+	if _, ok := wired.steps.Load(key); ok {
+		t.Error("what an earlier login gave is still held against the next")
+	}
+}

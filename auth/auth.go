@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/singleflight"
@@ -154,7 +156,9 @@ func (t *Transport) send(w *work, tok *tokenstore.Token, body io.ReadCloser) (*h
 	}
 	for _, h := range w.site.Headers {
 		out.Header.Set(h.Name, h.Value.Reveal())
-		secrets = append(secrets, h.Value)
+		if !public(h.Name) {
+			secrets = append(secrets, h.Value)
+		}
 	}
 	if tok != nil {
 		out.Header.Set("Authorization", "Bearer "+tok.AccessToken.Reveal())
@@ -165,6 +169,12 @@ func (t *Transport) send(w *work, tok *tokenstore.Token, body io.ReadCloser) (*h
 		return nil, t.explain(ctx, w, err)
 	}
 	return resp, nil
+}
+
+// public reports whether a header says nothing that a site must not repeat.
+func public(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	return strings.HasPrefix(name, "Accept") || slices.Contains([]string{"User-Agent", "X-Requested-With", "Cache-Control", "Pragma", "Content-Type", "Dnt"}, name)
 }
 
 // sendAgain sends the request with the token that answers the challenge. When that is refused too

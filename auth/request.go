@@ -28,8 +28,10 @@ func (t *Transport) request(ctx context.Context, w *work, cs []challenge.Challen
 	if err != nil {
 		return nil, err
 	}
-	if err := t.checkStranger(ctx, w, issuer); err != nil {
-		return nil, err
+	if !t.opts.Issuer(issuer) {
+		if err := t.opts.Zones.CheckStranger(ctx, w.origin, issuer); err != nil {
+			return nil, err
+		}
 	}
 	server, err := t.opts.Discovery.AuthServer(ctx, issuer)
 	var denied *netguard.DeniedError
@@ -102,21 +104,8 @@ func (t *Transport) choose(ctx context.Context, w *work, issuers []string, tok *
 	return issuers[0]
 }
 
-// checkStranger keeps a page that nobody named from sending us to an origin that somebody did: what
-// we ask there would go to an address, and with a certificate, that are not for strangers.
-func (t *Transport) checkStranger(ctx context.Context, w *work, issuer string) error {
-	at, err := originOf(issuer)
-	if err != nil {
-		return err
-	}
-	if at != w.origin && t.opts.Zones.named(ctx, at) && !t.opts.Zones.named(ctx, w.origin) && !t.opts.Issuer(issuer) {
-		return &discovery.InvalidError{URL: w.origin.String(), Reason: "it names an authorization server at " + at.String() + ", which is for the sites in the config only"}
-	}
-	return nil
-}
-
-// checkEndpoints does the same for the endpoints of an authorization server, which only one that
-// was named, for a page that was, may have elsewhere.
+// checkEndpoints does as [Zones.CheckStranger] for the endpoints of an authorization server, which
+// only one that was named, for a page that was, may have elsewhere.
 func (t *Transport) checkEndpoints(ctx context.Context, w *work, s *discovery.AuthServer) error {
 	from, err := originOf(s.Issuer)
 	if err != nil {

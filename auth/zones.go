@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/principal"
@@ -72,6 +73,20 @@ func (z *Zones) named(ctx context.Context, o origin.Origin) bool {
 	}
 	rules, err := z.Rules(ctx, o)
 	return err != nil || rules != netguard.Rules{}
+}
+
+// CheckStranger keeps a page that nobody named from sending us to an authorization server at an
+// origin that somebody did: what we ask there would go to an address, and with a certificate, that
+// are not for strangers. Issuers that the config names as such are not asked about.
+func (z *Zones) CheckStranger(ctx context.Context, page origin.Origin, issuer string) error {
+	at, err := originOf(issuer)
+	if err != nil {
+		return err
+	}
+	if at != page && z.named(ctx, at) && !z.named(ctx, page) {
+		return &discovery.InvalidError{URL: page.String(), Reason: "it names an authorization server at " + at.String() + ", which is for the sites in the config only"}
+	}
+	return nil
 }
 
 // ask returns the action that would allow a denied address, or the denial itself.

@@ -103,6 +103,7 @@ func (b *builder) oauth(n *node) *OAuth {
 	}
 	o := &OAuth{Issuer: n.value("issuer"), Grant: n.value("grant")}
 	if scopes := n.field("scopes"); scopes != nil {
+		o.Scopes = []string{} // an empty list asks for none
 		for _, item := range scopes.items {
 			o.Scopes = append(o.Scopes, item.text)
 		}

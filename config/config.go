@@ -49,7 +49,7 @@ type Header struct {
 // OAuth says how to sign in to a site.
 type OAuth struct {
 	Issuer string   // "" means discovered
-	Scopes []string // nil means whatever the server proposes
+	Scopes []string // nil means whatever the server proposes, empty means none
 	Grant  string   // authorization_code, device_code or client_credentials; "" lets the surroundings decide
 }
 

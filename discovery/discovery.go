@@ -24,7 +24,7 @@ const (
 
 // Options configures a Client.
 type Options struct {
-	// Transport sends every request; it adds no credentials. Required.
+	// Transport sends every request; it adds no tokens, a client certificate only where the config names the origin. Required.
 	Transport http.RoundTripper
 	// AllowHTTP reports whether plain http may be used for this origin. Nil: never.
 	AllowHTTP func(origin.Origin) bool

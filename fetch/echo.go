@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
 // minEcho is the shortest secret that is looked for: shorter ones stand in pages by chance.
-const minEcho = 6
+const minEcho = 8
 
 // echoes replaces our own secrets where an answer repeats them, as they are or percent-encoded. It
 // keeps an honest mirror (a debug page, an error that quotes the request) from showing them to a
@@ -20,6 +22,9 @@ func newEchoes(secrets []secret.Text) echoes {
 	var e echoes
 	for _, s := range secrets {
 		plain := s.Reveal()
+		if scheme, rest, ok := strings.Cut(plain, " "); ok && !strings.ContainsAny(scheme, ",;=/") {
+			plain = rest // "Bearer …", "Basic …": the word before it is no secret
+		}
 		if len(plain) < minEcho {
 			continue
 		}
@@ -28,6 +33,8 @@ func newEchoes(secrets []secret.Text) echoes {
 			e = append(e, []byte(q))
 		}
 	}
+	// A secret may begin with another one.
+	slices.SortFunc(e, func(a, b []byte) int { return len(b) - len(a) })
 	return e
 }
 

@@ -79,3 +79,23 @@ func TestSecretsInRedirectsAreNotShown(t *testing.T) {
 		t.Errorf("shown: %s", shown)
 	}
 }
+
+func TestEchoes(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		secrets []string
+		in, out string
+	}{
+		{"one that begins with another", []string{"client-1", "client-1-TOPSECRET"}, "client-1-TOPSECRET client-1", "[redacted] [redacted]"},
+		{"behind a scheme", []string{"Bearer sitebearer-123"}, "you sent sitebearer-123", "you sent [redacted]"},
+		{"short words stay", []string{"public", "no"}, "the public has no key", "the public has no key"},
+	} {
+		var secrets []secret.Text
+		for _, s := range tt.secrets {
+			secrets = append(secrets, secret.New(s))
+		}
+		if got := string(newEchoes(secrets).clear([]byte(tt.in))); got != tt.out {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.out)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func (f *Flows) placePage(req Request) (*action.Action, error) {
 	}
 	var reused atomic.Pointer[Credentials] // Continue may still run when the action has ended
 	a, err := f.opts.Desk.Place(action.Form{
-		Prompt: action.Prompt{Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Scopes: req.Scopes},
+		Prompt: action.Prompt{Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Resource: req.Resource, Scopes: req.Scopes},
 		Target: req.Server.AuthorizationEndpoint,
 		Continue: func(ctx context.Context, redirectURI string) (action.Next, error) {
 			redirectURI = f.redirectURI(req, redirectURI)
@@ -58,7 +58,7 @@ func (f *Flows) authorizationRequest(req Request, c Credentials, redirectURI str
 		Endpoint: oauth2.Endpoint{AuthURL: req.Server.AuthorizationEndpoint},
 	}
 	params := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("resource", req.Resource)}
-	if slices.Contains(req.Scopes, "offline_access") { // given only with the person's consent (OpenID Connect Core §11)
+	if slices.Contains(req.Scopes, "offline_access") && !strings.Contains(req.Server.AuthorizationEndpoint, "prompt=") { // given only with the person's consent (OpenID Connect Core §11)
 		params = append(params, oauth2.SetAuthURLParam("prompt", "consent"))
 	}
 	return action.Next{

@@ -483,3 +483,28 @@ func TestAuthorizationEndpointWithQuery(t *testing.T) {
 		t.Errorf("%s: %v", next.URL, err)
 	}
 }
+
+// A no that comes while the token is on its way counts: nothing is stored.
+func TestCancelWhileTheTokenIsOnItsWay(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, oauthtest.IssuerOptions{EditReply: func(path string, _ map[string]any) {
+		if strings.HasSuffix(path, "/token") {
+			close(asked)
+			<-goOn
+		}
+	}}, options{})
+	a := w.start(w.request())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = w.person.Continue(t.Context(), a.Prompt().URL)
+	}()
+	<-asked
+	a.End(action.ErrDenied)
+	close(goOn)
+	<-done
+	tokens, err := tokenstore.Tokens(t.Context(), w.opts.Store, w.request().Principal)
+	if err != nil || len(tokens) != 0 {
+		t.Errorf("%d tokens are stored (%v)", len(tokens), err)
+	}
+}

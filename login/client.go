@@ -19,9 +19,12 @@ import (
 )
 
 // usesMetadataDocument reports whether we identify ourselves by the URL of our metadata document
-// (draft-ietf-oauth-client-id-metadata-document): no registration, nothing to forget.
+// (draft-ietf-oauth-client-id-metadata-document): no registration, nothing to forget. All servers
+// then share one client and one redirect URI, so that only the iss of an answer tells them apart
+// (RFC 9207): one that nobody configured must promise to send it.
 func (f *Flows) usesMetadataDocument(req Request) bool {
-	return req.Client.ID == "" && f.opts.ClientMetadataURL != "" && req.Server.ClientIDMetadataDocumentSupported
+	return req.Client.ID == "" && f.opts.ClientMetadataURL != "" && req.Server.ClientIDMetadataDocumentSupported &&
+		(req.Trusted || req.Server.IssParameterSupported)
 }
 
 // canGetClient reports early, before a person is asked, whether there will be a client.

@@ -47,7 +47,7 @@ func (f *Flows) startDevice(ctx context.Context, req Request) (*action.Action, e
 	}
 	deadline := time.Now().Add(min(answer.lifetime, f.opts.Desk.Timeout()))
 	a := action.New(rand.Text(), action.Prompt{
-		Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Scopes: req.Scopes,
+		Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Resource: req.Resource, Scopes: req.Scopes,
 		VerificationURI: answer.uri, VerificationURIComplete: answer.completeID, UserCode: answer.userCode,
 		ExpiresAt: deadline,
 	})

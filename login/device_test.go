@@ -39,7 +39,7 @@ func TestDeviceCodeEndToEnd(t *testing.T) {
 		a := w.start(w.request())
 		p := a.Prompt()
 		want := action.Prompt{
-			Kind: action.SignIn, Origin: mustOrigin(t, "https://wiki.example"), Issuer: w.issuer.URL, Scopes: []string{"wiki.read", "wiki.list"},
+			Kind: action.SignIn, Origin: mustOrigin(t, "https://wiki.example"), Issuer: w.issuer.URL, Resource: w.request().Resource, Scopes: []string{"wiki.read", "wiki.list"},
 			VerificationURI: w.issuer.URL + "/device", VerificationURIComplete: w.issuer.URL + "/device?user_code=" + p.UserCode, UserCode: p.UserCode,
 			ExpiresAt: time.Now().Add(10 * time.Minute),
 		}

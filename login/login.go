@@ -212,6 +212,9 @@ func (f *Flows) obtain(ctx context.Context, req Request, c Credentials, form map
 		ClientID: c.ID, TokenEndpoint: req.Server.TokenEndpoint, Scopes: req.Scopes,
 	}
 	answer.apply(tok, time.Now())
+	if err := ctx.Err(); err != nil { // the person said no while the server answered
+		return nil, err
+	}
 	if err := tokenstore.PutToken(ctx, f.opts.Store, tok); err != nil {
 		return nil, err
 	}

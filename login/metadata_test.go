@@ -14,11 +14,14 @@ func TestClientMetadataDocument(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
 		offered, served bool
+		iss, trusted    bool
 		registrations   int
 	}{
-		{"offered and served", true, true, 0},
-		{"not offered", false, true, 1},
-		{"served nowhere", true, false, 1},
+		{"offered and served", true, true, true, false, 0},
+		{"not offered", false, true, true, false, 1},
+		{"served nowhere", true, false, true, false, 1},
+		{"a server that does not promise iss could be given another's code", true, true, false, false, 1},
+		{"a configured server that does not promise iss", true, true, false, true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, oauthtest.IssuerOptions{Clients: map[string]string{at: ""}}, options{})
@@ -27,7 +30,8 @@ func TestClientMetadataDocument(t *testing.T) {
 			}
 			req := w.request()
 			s := *req.Server
-			s.ClientIDMetadataDocumentSupported = tt.offered
+			s.ClientIDMetadataDocumentSupported, s.IssParameterSupported = tt.offered, tt.iss
+			req.Trusted = tt.trusted
 			req.Server = &s
 			a := w.start(req)
 			if err := w.person.Continue(t.Context(), a.Prompt().URL); err != nil {

@@ -27,7 +27,7 @@ func newProxy(u *url.URL) (*proxy, error) {
 	if err != nil || at.Scheme() != "http" {
 		return nil, &Error{code: codeProxy, Err: err,
 			message: "the configured proxy is not of the form http://host:port",
-			hint:    "set network.proxy to http://[user:password@]host:port; proxies of other kinds are not supported"}
+			hint:    "set network.proxy to http://host:port; proxies of other kinds are not supported"}
 	}
 	return &proxy{at: at, url: &url.URL{Scheme: "http", User: u.User, Host: at.HostPort()}}, nil
 }
@@ -49,7 +49,7 @@ func (p *proxy) refused(to origin.Origin, status int) *Error {
 	switch {
 	case status == http.StatusProxyAuthRequired && p.url.User == nil:
 		e.message = p.String() + " wants credentials"
-		e.hint = "set network.proxy to http://user:password@host:port"
+		e.hint = "use a proxy that lets this computer in without a password: the config has no place for one"
 	case status == http.StatusProxyAuthRequired:
 		e.message = p.String() + " does not accept the configured credentials"
 		e.hint = "correct the user name and password in network.proxy; only the Basic scheme is supported"

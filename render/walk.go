@@ -274,7 +274,15 @@ func (w *walker) last(name string) int {
 	return -1
 }
 
+// maxOpen is how many elements may be open at once; each takes hundreds of bytes, and pages that
+// people write stay far below.
+const maxOpen = 2000
+
 func (w *walker) push(e element) {
+	// One more takes the place of the last, unless that hides what is in it.
+	if len(w.stack) >= maxOpen && w.skipping == 0 {
+		w.popThrough(len(w.stack) - 1)
+	}
 	i := len(w.stack)
 	w.position[e.name] = append(w.position[e.name], i)
 	if blocks[e.name] {

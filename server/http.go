@@ -124,13 +124,11 @@ func serve(ctx context.Context, l net.Listener, s *mcpserver.MCPServer, opts HTT
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	// Ends the streams that only listen; they would keep the server open.
-	if err := mcp.Shutdown(stop); err != nil {
-		return err
+	err := mcp.Shutdown(stop)
+	if e := srv.Shutdown(stop); e != nil && !errors.Is(e, context.DeadlineExceeded) {
+		err = errors.Join(err, e)
 	}
-	if err := srv.Shutdown(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return srv.Close()
+	return errors.Join(err, srv.Close())
 }
 
 // hosts are the names by which this listener may be addressed.

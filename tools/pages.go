@@ -59,6 +59,11 @@ func (p *pages) put(key pageKey, doc *document, max int) {
 	}
 	p.entries[key] = pageEntry{doc, time.Now()}
 	p.bytes += size
+	time.AfterFunc(pageLife+time.Second, func() { // also when nobody asks any more
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.sweep()
+	})
 }
 
 // sweep drops what is too old: pages behind a sign-in stay in memory no longer than they are of use.

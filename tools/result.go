@@ -172,8 +172,6 @@ func statusHint(status int) string {
 		return "the account has no right to this page, or the site blocks automated readers"
 	case status == 404 || status == 410:
 		return "check the URL"
-	case status == 407:
-		return "the proxy wants credentials: set network.proxy in the config"
 	case status == 429:
 		return "wait before the next try"
 	case status >= 500:

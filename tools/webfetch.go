@@ -144,11 +144,12 @@ func (w *Webfetch) document(ctx context.Context, args arguments, timeout time.Du
 			return doc, nil
 		}
 	}
+	began := time.Now()
 	page, err := w.client.Get(ctx, fetch.Request{URL: args.URL, Timeout: timeout})
 	if err != nil {
 		return nil, err
 	}
-	rendered, err := w.convert(ctx, page, args.Format)
+	rendered, err := w.convert(ctx, page, args.Format, max(time.Second, timeout-time.Since(began)))
 	if err != nil {
 		return nil, err
 	}
@@ -162,15 +163,27 @@ func (w *Webfetch) document(ctx context.Context, args arguments, timeout time.Du
 	return doc, nil
 }
 
-func (w *Webfetch) convert(ctx context.Context, page *fetch.Page, format render.Format) (render.Document, error) {
+func (w *Webfetch) convert(ctx context.Context, page *fetch.Page, format render.Format, patience time.Duration) (render.Document, error) {
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	select {
 	case w.render <- struct{}{}:
 		defer func() { <-w.render }()
+	case <-late.C:
+		return render.Document{}, &busyError{}
 	case <-ctx.Done():
 		return render.Document{}, ctx.Err()
 	}
 	return render.Render(render.Input{Body: page.Body, ContentType: page.ContentType, URL: page.FinalURL, Format: format})
 }
+
+// busyError: too many pages are being converted.
+type busyError struct{}
+
+func (*busyError) Error() string   { return "too many pages are being read at once" }
+func (*busyError) Code() string    { return "busy" }
+func (*busyError) Hint() string    { return "try again, with fewer pages at a time" }
+func (*busyError) Retryable() bool { return true }
 
 // document is a page as the model reads it.
 type document struct {

@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/pkg/browser"
@@ -28,7 +26,6 @@ func (p *program) opener(cfg *config.Config) func(context.Context, string) error
 			err := start(func() error {
 				cmd := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], url)...)
 				cmd.Stdout, cmd.Stderr = p.stderr, p.stderr
-				cmd.Env = withoutSecrets(os.Environ())
 				return cmd.Run()
 			})
 			if err != nil {
@@ -49,11 +46,6 @@ func (p *program) opener(cfg *config.Config) func(context.Context, string) error
 		}
 		return start(func() error { return browser.OpenURL(raw) })
 	}
-}
-
-// withoutSecrets is what a browser may know of our environment.
-func withoutSecrets(env []string) []string {
-	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "AUTHFETCH_KEY_PASSPHRASE=") })
 }
 
 // startTime is how long a browser command may take to fail: real ones return or stay.

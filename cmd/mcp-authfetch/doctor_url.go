@@ -57,7 +57,7 @@ func (d *doctor) address(ctx context.Context, a *app, o origin.Origin) bool {
 		d.fail("address", err)
 		return false
 	}
-	if a.cfg.Network.Proxy != nil {
+	if a.cfg.Network.Proxy != nil && !o.IsLoopback() {
 		d.pass("address", "through the proxy "+a.cfg.Network.Proxy.Host)
 		return true
 	}
@@ -176,6 +176,7 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.
 			issuer = res.AuthorizationServers[0]
 		}
 	case errors.As(err, &notFound) && issuer != "":
+		res = &discovery.Resource{Resource: o.String()}
 		d.pass("resource metadata", "none; the config names the issuer", steps...)
 	case errors.As(err, &notFound) && len(cs) > 0:
 		d.fail("resource metadata", &auth.NoIssuerError{Origin: o, Err: err}, steps...)
@@ -188,6 +189,12 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.
 		d.fail("issuer", &auth.NoIssuerError{Origin: o})
 		return
 	}
+	if !a.isIssuer(issuer) {
+		if err := a.zones.CheckStranger(ctx, o, issuer); err != nil {
+			d.fail("issuer", err)
+			return
+		}
+	}
 	steps = nil
 	server, err := disc.AuthServer(ctx, issuer)
 	if err != nil {
@@ -195,8 +202,20 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.
 		return
 	}
 	d.pass("authorization server", action.ShowIssuer(server.Issuer), steps...)
+	req := login.Request{Principal: principal.From(ctx), Origin: o, Resource: res.Resource, Server: server, Grant: site.Grant, Trusted: a.isIssuer(issuer)}
+	if site.Issuer == issuer {
+		req.Client = a.client(issuer)
+	}
+	if err := a.flows.Check(req); err != nil {
+		name := "sign-in"
+		if _, ok := errors.AsType[*login.ClientError](err); ok {
+			name = "client"
+		}
+		d.fail(name, err)
+		return
+	}
 	d.client(ctx, a, site, server)
-	d.token(ctx, a, o)
+	d.token(ctx, a, o, site.Grant)
 }
 
 // schemeError: a site wants a sign-in, and none that we can do.
@@ -220,14 +239,12 @@ func (d *doctor) client(ctx context.Context, a *app, site auth.Site, server *dis
 		d.pass("client", "configured under issuers")
 	case err == nil:
 		d.pass("client", "registered earlier")
-	case server.RegistrationEndpoint != "":
-		d.pass("client", "will be registered at the first login")
 	default:
-		d.fail("client", &login.ClientError{Issuer: server.Issuer, Reason: "none is configured for this site, and it does not register any"})
+		d.pass("client", "is made known to the issuer at the first login")
 	}
 }
 
-func (d *doctor) token(ctx context.Context, a *app, o origin.Origin) {
+func (d *doctor) token(ctx context.Context, a *app, o origin.Origin, grant string) {
 	tokens, err := tokenstore.Tokens(ctx, a.store, principal.From(ctx))
 	if err != nil {
 		d.fail("login", err)
@@ -245,6 +262,10 @@ func (d *doctor) token(ctx context.Context, a *app, o origin.Origin) {
 		default:
 			d.pass("login", "expired; a person must sign in again")
 		}
+		return
+	}
+	if grant == login.ClientCredentials {
+		d.pass("login", "none stored: one is made at the first fetch, without a person")
 		return
 	}
 	d.pass("login", "none stored: a person must sign in at the first fetch")

@@ -51,6 +51,10 @@ var kinds = map[string]func(w *world) error{
 		w.keep("client secret", secret)
 		return w.start(oauthtest.IssuerOptions{NoDevice: true, NoRegistration: true, Clients: map[string]string{"preset": secret}}, oauthtest.ResourceOptions{})
 	},
+	// An issuer that does not announce PKCE.
+	"nopkce": func(w *world) error {
+		return w.start(oauthtest.IssuerOptions{NoDevice: true, NoPKCEMetadata: true}, oauthtest.ResourceOptions{})
+	},
 	// An issuer that sends people to sign in at another host than its own.
 	"elsewhere": func(w *world) error {
 		host := strings.NewReplacer("127.0.0.1", "localhost")
