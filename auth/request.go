@@ -107,7 +107,7 @@ func (t *Transport) choose(ctx context.Context, w *work, issuers []string, tok *
 // checkEndpoints does as [Zones.CheckStranger] for the endpoints of an authorization server, which
 // only one that was named, for a page that was, may have elsewhere.
 func (t *Transport) checkEndpoints(ctx context.Context, w *work, s *discovery.AuthServer) error {
-	from, err := originOf(s.Issuer)
+	from, err := origin.OfURL(s.Issuer)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (t *Transport) checkEndpoints(ctx context.Context, w *work, s *discovery.Au
 		if e.url == "" {
 			continue
 		}
-		to, err := originOf(e.url)
+		to, err := origin.OfURL(e.url)
 		if err != nil {
 			return err
 		}
@@ -130,14 +130,6 @@ func (t *Transport) checkEndpoints(ctx context.Context, w *work, s *discovery.Au
 		}
 	}
 	return nil
-}
-
-func originOf(rawURL string) (origin.Origin, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return origin.Origin{}, &origin.Error{Input: rawURL, Reason: "it cannot be parsed"}
-	}
-	return origin.Of(u)
 }
 
 // client returns the client registered beforehand, only where the config ties the origin to its

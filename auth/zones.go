@@ -79,7 +79,7 @@ func (z *Zones) named(ctx context.Context, o origin.Origin) bool {
 // origin that somebody did: what we ask there would go to an address, and with a certificate, that
 // are not for strangers. Issuers that the config names as such are not asked about.
 func (z *Zones) CheckStranger(ctx context.Context, page origin.Origin, issuer string) error {
-	at, err := originOf(issuer)
+	at, err := origin.OfURL(issuer)
 	if err != nil {
 		return err
 	}

@@ -324,7 +324,7 @@ func FuzzRedirect(f *testing.F) {
 	f.Fuzz(func(t *testing.T, base, location string, credentialed bool, followed int) {
 		from, err := ParseURL(base)
 		if err != nil {
-			t.Skip()
+			return // no page to come from
 		}
 		from = withoutFragment(from)
 		to, err := redirectTarget(from, 302, []string{location}, credentialed, followed)

@@ -18,9 +18,6 @@ import (
 
 // placePage puts the short page up. The server hears of us only when the person continues.
 func (f *Flows) placePage(req Request) (*action.Action, error) {
-	if err := f.canGetClient(req); err != nil {
-		return nil, err
-	}
 	var reused atomic.Pointer[Credentials] // Continue may still run when the action has ended
 	a, err := f.opts.Desk.Place(action.Form{
 		Prompt: action.Prompt{Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Resource: req.Resource, Scopes: req.Scopes},

@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"golang.org/x/net/publicsuffix"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
@@ -38,9 +37,6 @@ type deviceAnswer struct {
 
 // startDevice asks for a user code and polls until the person has entered it.
 func (f *Flows) startDevice(ctx context.Context, req Request) (*action.Action, error) {
-	if err := f.canGetClient(req); err != nil {
-		return nil, err
-	}
 	c, answer, err := f.authorizeDevice(ctx, req)
 	if err != nil {
 		return nil, err
@@ -158,11 +154,7 @@ func usableUserCode(s string) bool {
 // origin) and belong to the issuer's site, so that no server sends people elsewhere (RFC 8628 §5.4).
 func verificationOrigin(issuer, raw string) (origin.Origin, error) {
 	bad := errors.New("the verification_uri is not an https address of the issuer's site")
-	iu, err := url.Parse(issuer)
-	if err != nil {
-		return origin.Origin{}, bad
-	}
-	io, err := origin.Of(iu)
+	own, err := origin.OfURL(issuer)
 	if err != nil {
 		return origin.Origin{}, bad
 	}
@@ -174,20 +166,12 @@ func verificationOrigin(issuer, raw string) (origin.Origin, error) {
 	switch {
 	case err != nil:
 		return origin.Origin{}, bad
-	case o == io:
+	case o == own:
 		return o, nil
-	case o.Scheme() != "https" || site(o) != site(io):
+	case o.Scheme() != "https" || o.Site() != own.Site():
 		return origin.Origin{}, bad
 	}
 	return o, nil
-}
-
-// site is the registrable domain of an origin's host, the host itself where it has none.
-func site(o origin.Origin) string {
-	if s, err := publicsuffix.EffectiveTLDPlusOne(o.Host()); err == nil {
-		return s
-	}
-	return o.Host()
 }
 
 // poll asks for the token until there is an answer (RFC 8628 §3.5).

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -168,27 +167,19 @@ func checkAuthorizationEndpoint(req Request) error {
 	if req.Trusted {
 		return nil
 	}
-	at, err := originOf(req.Server.AuthorizationEndpoint)
+	at, err := origin.OfURL(req.Server.AuthorizationEndpoint)
 	if err != nil {
 		return err
 	}
-	own, err := originOf(req.Server.Issuer)
+	own, err := origin.OfURL(req.Server.Issuer)
 	if err != nil {
 		return err
 	}
-	if site(at) == site(own) {
+	if at.Site() == own.Site() {
 		return nil
 	}
 	return &UnsupportedError{Issuer: req.Server.Issuer, What: "a sign-in page on its own site: it leads to " + at.String(),
 		Remedy: "if that is right, name the issuer in the site's oauth.issuer"}
-}
-
-func originOf(raw string) (origin.Origin, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return origin.Origin{}, &origin.Error{Input: raw, Reason: "it cannot be parsed"}
-	}
-	return origin.Of(u)
 }
 
 // ClientCredentials gets a token without a person (RFC 6749 §4.4) and stores it.

@@ -150,11 +150,7 @@ func (f *Flows) post(ctx context.Context, endpoint string, header http.Header, b
 }
 
 func shownEndpoint(endpoint string) string {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return "the endpoint"
-	}
-	o, err := origin.Of(u)
+	o, err := origin.OfURL(endpoint)
 	if err != nil {
 		return "the endpoint"
 	}

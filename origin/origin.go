@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
 )
 
 // Origin is an http or https origin. The host is lower-case, in IDNA A-label form without a
@@ -75,6 +76,15 @@ func Of(u *url.URL) (Origin, error) {
 	return Origin{scheme, host, port}, nil
 }
 
+// OfURL returns the origin of an absolute http or https URL as it is written, [*Error] where it has none.
+func OfURL(raw string) (Origin, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return Origin{}, &Error{Input: raw, Reason: "it cannot be parsed"}
+	}
+	return Of(u)
+}
+
 // Parse reads an origin written as scheme://host[:port]. A lone trailing slash is accepted;
 // userinfo, path, query and fragment are not.
 func Parse(s string) (Origin, error) {
@@ -128,6 +138,15 @@ func (o Origin) Port() uint16 { return o.port }
 
 // HostPort is what a dialer takes: host:port, an IPv6 address in brackets.
 func (o Origin) HostPort() string { return net.JoinHostPort(o.host, strconv.Itoa(int(o.port))) }
+
+// Site is the registrable domain of the host (example.com of a.b.example.com), or the host itself
+// where it has none: an address, a name without a public suffix.
+func (o Origin) Site() string {
+	if s, err := publicsuffix.EffectiveTLDPlusOne(o.host); err == nil {
+		return s
+	}
+	return o.host
+}
 
 // IsZero reports whether o is no origin.
 func (o Origin) IsZero() bool { return o == Origin{} }

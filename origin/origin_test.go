@@ -116,6 +116,32 @@ func TestPattern(t *testing.T) {
 	}
 }
 
+func TestOfURL(t *testing.T) {
+	if o, err := OfURL("https://H.example:443/a?b"); err != nil || o.String() != "https://h.example" {
+		t.Errorf("got %v, %v", o, err)
+	}
+	for _, bad := range []string{"", "h.example", "https://%zz", "ftp://h.example", "https://h.example:0"} {
+		if o, err := OfURL(bad); err == nil {
+			t.Errorf("OfURL(%q) = %v, want an error", bad, o)
+		}
+	}
+}
+
+func TestSite(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://a.b.example.com": "example.com", "https://example.co.uk": "example.co.uk", "https://me.github.io": "me.github.io",
+		"http://localhost:1": "localhost", "http://127.0.0.1": "127.0.0.1", "http://[::1]": "::1", "https://com": "com",
+	} {
+		o, err := Parse(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.Site(); got != want {
+			t.Errorf("%s: Site() = %q, want %q", in, got, want)
+		}
+	}
+}
+
 func FuzzOrigin(f *testing.F) {
 	for _, s := range []string{"https://h.example", "http://[::1]:80", "https://bücher.example:1", "http://127。0。0。1/"} {
 		f.Add(s)

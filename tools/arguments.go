@@ -28,7 +28,7 @@ type arguments struct {
 	url *url.URL
 }
 
-var inputSchema = raw(`{
+var inputSchema = json.RawMessage(`{
   "type": "object",
   "additionalProperties": false,
   "required": ["url"],

@@ -2,8 +2,6 @@ package tools
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
@@ -153,7 +151,7 @@ func (w *Webfetch) document(ctx context.Context, args arguments, timeout time.Du
 	if err != nil {
 		return nil, err
 	}
-	doc := &document{Document: rendered, finalURL: page.FinalURL.String(), redirects: len(page.Redirects), status: page.Status, retryAfter: page.RetryAfter, received: len(page.Body)}
+	doc := &document{Document: rendered, finalURL: page.FinalURL.String(), status: page.Status, retryAfter: page.RetryAfter, received: len(page.Body)}
 	if w.opts.ExplainStatus != nil && page.Status >= 400 {
 		doc.explained = w.opts.ExplainStatus(page)
 	}
@@ -189,7 +187,6 @@ func (*busyError) Retryable() bool { return true }
 type document struct {
 	render.Document
 	finalURL   string
-	redirects  int
 	status     int
 	retryAfter time.Duration
 	explained  error // what the status means, where that is known
@@ -201,8 +198,3 @@ func (w *Webfetch) waiting(args arguments, a *action.Action) *mcp.CallToolResult
 	first := a.MarkShown()
 	return actionResult(args, a.Prompt(), first)
 }
-
-func nonce() string { return rand.Text() }
-
-// raw is a JSON document written by hand.
-type raw = json.RawMessage

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"maps"
-	"net/url"
 	"slices"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
@@ -111,11 +110,7 @@ func (a *app) isIssuer(issuer string) bool {
 }
 
 func isAt(issuer string, o origin.Origin) bool {
-	u, err := url.Parse(issuer)
-	if err != nil || issuer == "" {
-		return false
-	}
-	at, err := origin.Of(u)
+	at, err := origin.OfURL(issuer)
 	return err == nil && at == o
 }
 
