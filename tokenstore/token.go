@@ -17,13 +17,18 @@ type Token struct {
 
 	AccessToken   secret.Text `json:"access_token,omitzero"`
 	RefreshToken  secret.Text `json:"refresh_token,omitzero"`
-	TokenType     string      `json:"token_type,omitzero"` // "Bearer"
+	TokenType     string      `json:"token_type,omitzero"` // "Bearer" or "DPoP"
 	Scopes        []string    `json:"scopes,omitzero"`     // granted; nil where that is not known
 	ClientID      string      `json:"client_id,omitzero"`
 	TokenEndpoint string      `json:"token_endpoint,omitzero"`
 	Expiry        time.Time   `json:"expiry,omitzero"` // zero: not known, use until it is refused
 	ObtainedAt    time.Time   `json:"obtained_at,omitzero"`
 	Subject       string      `json:"subject,omitzero"` // who signed in, if known
+
+	RevocationEndpoint string `json:"revocation_endpoint,omitzero"` // RFC 7009; "": none was offered
+	// What the token is bound to: neither is the usual case.
+	KeyThumbprint         string `json:"jkt,omitzero"`      // of a [ProofKey] (RFC 9449 §6.1)
+	CertificateThumbprint string `json:"x5t#S256,omitzero"` // of a client certificate (RFC 8705 §3.1)
 }
 
 // Key returns the key of t.

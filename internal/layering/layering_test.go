@@ -35,6 +35,7 @@ var table = map[string]struct {
 
 	"challenge":  {1, "parses WWW-Authenticate"},
 	"config":     {1, "one file and the environment, loaded, checked, explained"},
+	"dpop":       {1, "proves that the sender of a token holds its key"},
 	"netguard":   {1, "decides which addresses may be dialled"},
 	"render":     {1, "turns bytes and a media type into what a model can read"},
 	"tlsmat":     {1, "client certificates, keys and roots"},
