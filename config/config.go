@@ -50,14 +50,32 @@ type Header struct {
 type OAuth struct {
 	Issuer string   // "" means discovered
 	Scopes []string // nil means whatever the server proposes, empty means none
-	Grant  string   // authorization_code, device_code or client_credentials; "" lets the surroundings decide
+	Grant  string   // as in the file; "" lets the surroundings decide
+
+	Subject   *Subject // for the grants jwt_bearer and token_exchange, else nil
+	Discovery string   // rfc9728 or mcp-2025-03-26
 }
 
-// Issuer is a client registered beforehand with an authorization server.
+// Subject is the token that a grant starts from.
+type Subject struct {
+	Token  func() (secret.Text, error) // reads it anew: such tokens rotate
+	Type   string                      // token type URI; "" means an ID token
+	Issuer string                      // the identity provider that makes an assertion of it first, or ""
+}
+
+// Issuer is what is configured for an authorization server: a client registered there beforehand
+// (none where ClientID is ""), and what is particular about it, "" where the file does not say.
 type Issuer struct {
 	ClientID                string
 	ClientSecret            secret.Text
-	TokenEndpointAuthMethod string // none, client_secret_basic or client_secret_post
+	TokenEndpointAuthMethod string // as in the file, "" only without a client
+	PrivateKey              string // absolute path
+	PrivateKeyPassphrase    secret.Text
+	KeyID                   string
+	SigningAlg              string
+
+	PKCE, Resource, RedirectHost, RedirectPort, DPoP string
+	AuthorizeParams, TokenParams                     map[string]string
 }
 
 // Network says which addresses may be reached, and how.
@@ -79,7 +97,7 @@ type Login struct {
 
 // Store says where tokens are kept.
 type Store struct {
-	Type string // file or memory
+	Type string // file, keyring or memory
 	Path string // absolute; "" means the default place
 }
 

@@ -108,7 +108,7 @@ func TestLoadFull(t *testing.T) {
 			{Pattern: p[0]},
 			{
 				Pattern: p[1], MTLS: "corp",
-				OAuth:   &OAuth{Issuer: "https://login.corp.example", Scopes: []string{"wiki.read"}, Grant: "authorization_code"},
+				OAuth:   &OAuth{Issuer: "https://login.corp.example", Scopes: []string{"wiki.read"}, Grant: "authorization_code", Discovery: "rfc9728"},
 				Headers: []Header{{"X-Api-Key", secret.New("key w1!")}, {"X-Trace", secret.New("on")}},
 			},
 			{Pattern: p[2], MTLS: "corp"},
@@ -183,7 +183,14 @@ func TestLoadAccepts(t *testing.T) {
 		{"home itself", `{"store": {"path": "~"}}`, func(c *Config) any { return c.Store.Path }, "/home/u"},
 		{"secret sets the method", `{"issuers": {"https://i": {"client_id": "a", "client_secret": "x{env:S}"}}}`, func(c *Config) any { return c.Issuers["https://i"].TokenEndpointAuthMethod }, "client_secret_basic"},
 		{"no secret sets the method", `{"issuers": {"https://i": {"client_id": "a"}}}`, func(c *Config) any { return c.Issuers["https://i"].TokenEndpointAuthMethod }, "none"},
-		{"empty oauth", `{"sites": {"https://a": {"oauth": {}}}}`, func(c *Config) any { return c.Sites[0].OAuth }, &OAuth{}},
+		{"empty oauth", `{"sites": {"https://a": {"oauth": {}}}}`, func(c *Config) any { return c.Sites[0].OAuth }, &OAuth{Discovery: "rfc9728"}},
+		{"the site is its issuer", `{"sites": {"https://a": {"oauth": {"discovery": "mcp-2025-03-26"}}}}`, func(c *Config) any { return c.Sites[0].OAuth }, &OAuth{Discovery: "mcp-2025-03-26"}},
+		{"key sets the method", `{"issuers": {"https://i": {"client_id": "a", "private_key": "/k.pem", "private_key_passphrase": "{env:S}", "key_id": "1", "signing_alg": "PS256"}}}`, func(c *Config) any { return c.Issuers["https://i"] },
+			Issuer{ClientID: "a", TokenEndpointAuthMethod: "private_key_jwt", PrivateKey: "/k.pem", PrivateKeyPassphrase: secret.New("s3"), KeyID: "1", SigningAlg: "PS256"}},
+		{"certificate as the client's", `{"issuers": {"https://i": {"client_id": "a", "token_endpoint_auth_method": "tls_client_auth"}}}`, func(c *Config) any { return c.Issuers["https://i"] }, Issuer{ClientID: "a", TokenEndpointAuthMethod: "tls_client_auth"}},
+		{"an issuer without a client", `{"issuers": {"https://i": {"pkce": "unadvertised", "resource": "omit", "dpop": "never", "redirect_host": "[::1]", "redirect_port": "exact", "authorize_params": {"audience": "{resource}", "prompt": ""}, "token_params": {"a": "b"}}}}`,
+			func(c *Config) any { return c.Issuers["https://i"] }, Issuer{PKCE: "unadvertised", Resource: "omit", DPoP: "never", RedirectHost: "[::1]", RedirectPort: "exact",
+				AuthorizeParams: map[string]string{"audience": "{resource}", "prompt": ""}, TokenParams: map[string]string{"a": "b"}}},
 		{"loopback issuer", `{"sites": {"http://127.0.0.1:1": {"oauth": {"issuer": "http://[::1]:2/x"}}}}`, func(c *Config) any { return c.Sites[0].OAuth.Issuer }, "http://[::1]:2/x"},
 		{"authorization without oauth", `{"sites": {"https://a": {"headers": {"authorization": "Basic {env:S}"}}}}`, func(c *Config) any { return c.Sites[0].Headers }, []Header{{"Authorization", secret.New("Basic s3")}}},
 		{"cookie", `{"sites": {"https://a": {"headers": {"Cookie": "s={env:S}"}}}}`, func(c *Config) any { return c.Sites[0].Headers }, []Header{{"Cookie", secret.New("s=s3")}}},
@@ -347,5 +354,30 @@ func TestAtMostTwentyErrors(t *testing.T) {
 	all, _ := errors.AsType[Errors](err)
 	if len(all) != 20 || all[19].Line != 20 {
 		t.Errorf("%d errors, want the first 20:\n%v", len(all), err)
+	}
+}
+
+// A workload's token is renewed while we run.
+func TestSubjectIsReadAnew(t *testing.T) {
+	path := write(t, "c.jsonc", `{"issuers": {"https://idp": {"client_id": "a"}}, "sites": {"https://a": {"oauth": {"issuer": "https://i", "grant": "jwt_bearer",
+		"subject_token": "{file:token}", "subject_token_type": "urn:x:y", "subject_issuer": "https://idp"}}}}`)
+	c, err := Load(path, false, nil, "/home/u")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Sites[0].OAuth.Subject
+	if s.Type != "urn:x:y" || s.Issuer != "https://idp" {
+		t.Errorf("got type %q and issuer %q", s.Type, s.Issuer)
+	}
+	if _, err := s.Token(); err == nil || !strings.Contains(err.Error(), `subject_token: there is no secret file "token"`) {
+		t.Errorf("got error %v for a file that is not there yet", err)
+	}
+	for _, want := range []string{"first", "second"} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte(want+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Token(); err != nil || !got.Equal(want) {
+			t.Errorf("got an error %v or another token than the %s", err, want)
+		}
 	}
 }

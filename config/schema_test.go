@@ -27,10 +27,16 @@ const documented = `{
       "mtls": "corp",
       "oauth": { "issuer": "https://login.corp.example", "scopes": ["wiki.read"], "grant": "authorization_code" },  // or device_code, client_credentials
       "headers": { "X-Api-Key": "{env:WIKI_KEY}" } },
-    "https://login.corp.example": { "mtls": "corp" }                     // an authorization server is a site too, where TLS is concerned
+    "https://login.corp.example": { "mtls": "corp" },                    // an authorization server is a site too, where TLS is concerned
+    "https://build.corp.example": { "oauth": { "issuer": "https://sts.corp.example", "grant": "jwt_bearer", "subject_token": "{env:NAME}",
+      "subject_token_type": "urn:ietf:params:oauth:token-type:id_token", "subject_issuer": "https://login.corp.example" } },
+    "https://mcp.corp.example": { "oauth": { "discovery": "mcp-2025-03-26" } }
   },
   "issuers": {                           // clients registered beforehand, keyed by issuer
-    "https://login.corp.example": { "client_id": "abc", "client_secret": "{env:WIKI_KEY}", "token_endpoint_auth_method": "client_secret_basic" }
+    "https://login.corp.example": { "client_id": "abc", "client_secret": "{env:WIKI_KEY}", "token_endpoint_auth_method": "client_secret_basic" },
+    "https://sts.corp.example": { "client_id": "abc", "private_key": "sts.key", "private_key_passphrase": "{env:NAME}", "key_id": "1", "signing_alg": "ES256",
+      "pkce": "unadvertised", "resource": "omit", "redirect_host": "localhost", "redirect_port": "exact", "dpop": "always",
+      "authorize_params": { "audience": "{resource}" }, "token_params": { "audience": "x" } }
   },
   "network": { "private": "ask", "allow": ["http://localhost:3000"], "proxy": "" },   // a configured site is allowed where it lives, private or loopback
   "login":   { "browser": "auto", "timeout": "10m", "port": 0 },         // auto | never | a command (exec, no shell) given the URL as last argument
@@ -120,7 +126,10 @@ func TestSchemaRefuses(t *testing.T) {
 		{"header name", `{"sites": {"https://a": {"headers": {"a:": "b"}}}}`},
 		{"reserved header", `{"sites": {"https://a": {"headers": {"hOST": "b"}}}}`},
 		{"reserved header by prefix", `{"sites": {"https://a": {"headers": {"proxy-x": "b"}}}}`},
-		{"no client_id", `{"issuers": {"https://i": {}}}`},
+		{"secret without client_id", `{"issuers": {"https://i": {"client_secret": "s"}}}`},
+		{"method without key", `{"issuers": {"https://i": {"client_id": "a", "token_endpoint_auth_method": "private_key_jwt"}}}`},
+		{"parameter of ours", `{"issuers": {"https://i": {"authorize_params": {"redirect_uri": "x"}}}}`},
+		{"subject without grant", `{"sites": {"https://a": {"oauth": {"issuer": "https://i", "subject_token": "s"}}}}`},
 		{"method without secret", `{"issuers": {"https://i": {"client_id": "a", "token_endpoint_auth_method": "client_secret_basic"}}}`},
 		{"secret never sent", `{"issuers": {"https://i": {"client_id": "a", "client_secret": "s", "token_endpoint_auth_method": "none"}}}`},
 		{"proxy scheme", `{"network": {"proxy": "https://p:1"}}`},

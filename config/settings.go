@@ -11,7 +11,7 @@ func settings() *shape {
 		{"sites", &shape{kind: dict, about: "What is known about a site, by exact origin or one-label wildcard such as https://*.corp.example; the most specific wins.",
 			key:  &shape{kind: text, pattern: regexp.MustCompile(`^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@ ]+/?$`), why: "a site is an origin such as https://wiki.corp.example", parse: parsePattern},
 			each: siteShape()}},
-		{"issuers", &shape{kind: dict, about: "Clients registered beforehand, by issuer.",
+		{"issuers", &shape{kind: dict, about: "Clients registered beforehand, and what is particular, by issuer.",
 			key: issuerURL(""), each: issuerShape()}},
 		{"network", networkShape()},
 		{"login", loginShape()},
@@ -44,13 +44,28 @@ func siteShape() *shape {
 	return &shape{kind: object, about: "One site.", fields: []field{
 		{"mtls", &shape{kind: text, about: "The entry under mtls that this site uses."}},
 		{"oauth", &shape{kind: object, about: "How to sign in.",
-			rules: []rule{{when: "grant", is: []string{"client_credentials"}, need: "issuer", why: "client_credentials needs an issuer"}},
+			rules: []rule{
+				{when: "grant", is: []string{"client_credentials", "jwt_bearer", "token_exchange"}, need: "issuer", why: "this grant needs an issuer"},
+				{when: "grant", is: []string{"jwt_bearer", "token_exchange"}, need: "subject_token", why: "this grant starts from a subject_token, which is missing"},
+				{when: "grant", is: []string{"authorization_code", "device_code", "client_credentials"}, forbid: "subject_token", why: "this grant has no use for a subject_token"},
+				{when: "grant", is: []string{"token_exchange"}, forbid: "subject_issuer", why: "a subject_issuer makes assertions for the grant jwt_bearer only"},
+				{when: "subject_token", need: "grant", why: "subject_token is for a grant that names it: jwt_bearer or token_exchange"},
+				{when: "subject_token_type", need: "subject_token", why: "subject_token_type tells what subject_token is, and that is missing"},
+				{when: "subject_issuer", need: "subject_token", why: "subject_issuer takes a subject_token, which is missing"},
+				{when: "discovery", is: []string{"mcp-2025-03-26"}, forbid: "issuer", why: "with this discovery the site is its own issuer"},
+			},
 			fields: []field{
 				{"issuer", issuerURL("The authorization server; without it the site's own metadata decides.")},
 				{"scopes", &shape{kind: list, about: "Scopes to ask for; without them the server's proposal is used.",
 					each: &shape{kind: text, about: "One scope.", pattern: regexp.MustCompile(`^[!#-\[\]-~]+$`), why: "a scope has no spaces, quotes or backslashes; each is an entry of its own"}}},
 				{"grant", &shape{kind: text, about: "How a token is obtained. Without it: a device code where no browser can be opened and the server offers one, else the authorization code.",
-					enum: []string{"authorization_code", "device_code", "client_credentials"}}},
+					enum: []string{"authorization_code", "device_code", "client_credentials", "jwt_bearer", "token_exchange"}}},
+				{"subject_token", &shape{kind: text, secret: true, about: "What jwt_bearer and token_exchange start from, such as a workload's token; read anew at each use."}},
+				{"subject_token_type", &shape{kind: text, about: "Its token type URI (RFC 8693); by default an ID token.",
+					pattern: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$`), why: "a token type is a URI such as urn:ietf:params:oauth:token-type:jwt"}},
+				{"subject_issuer", issuerURL("The identity provider that turns it into an assertion for the issuer first (enterprise-managed authorization).")},
+				{"discovery", &shape{kind: text, about: "How the issuer is found: by protected resource metadata, or as MCP servers of the protocol 2025-03-26 want it, which are their own issuers.", def: "rfc9728",
+					enum: []string{"rfc9728", "mcp-2025-03-26"}}},
 			}}},
 		{"headers", &shape{kind: dict, about: "Headers sent to this site only.",
 			key: &shape{kind: text, pattern: regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), why: "this is not a header name",
@@ -66,17 +81,47 @@ func issuerURL(about string) *shape {
 }
 
 func issuerShape() *shape {
-	return &shape{kind: object, about: "One client.", required: []string{"client_id"},
+	withSecret, withKey, withCertificate := []string{"client_secret_basic", "client_secret_post"}, []string{"private_key_jwt"}, []string{"tls_client_auth", "self_signed_tls_client_auth"}
+	return &shape{kind: object, about: "One issuer: the client registered there, and what is particular about it.",
 		rules: []rule{
-			{when: "token_endpoint_auth_method", is: []string{"client_secret_basic", "client_secret_post"}, need: "client_secret", why: "this method sends client_secret, which is missing"},
+			{when: "token_endpoint_auth_method", need: "client_id", why: "this says how a client identifies itself, and client_id is missing"},
+			{when: "token_endpoint_auth_method", is: withSecret, need: "client_secret", why: "this method sends client_secret, which is missing"},
+			{when: "token_endpoint_auth_method", is: withKey, need: "private_key", why: "this method signs with private_key, which is missing"},
 			{when: "token_endpoint_auth_method", is: []string{"none"}, forbid: "client_secret", why: `client_secret is never sent where token_endpoint_auth_method is "none"`},
+			{when: "token_endpoint_auth_method", is: append(withKey, withCertificate...), forbid: "client_secret", why: "this method has no use for client_secret"},
+			{when: "token_endpoint_auth_method", is: append(append([]string{"none"}, withSecret...), withCertificate...), forbid: "private_key", why: "this method has no use for private_key"},
+			{when: "client_secret", need: "client_id", why: "client_secret is half of a pair; client_id is missing"},
+			{when: "private_key", need: "client_id", why: "private_key belongs to a client, and client_id is missing"},
+			{when: "private_key_passphrase", need: "private_key", why: "private_key_passphrase opens a key, and private_key is missing"},
+			{when: "key_id", need: "private_key", why: "key_id names a key, and private_key is missing"},
+			{when: "signing_alg", need: "private_key", why: "signing_alg is what private_key signs with, and that is missing"},
 		},
 		fields: []field{
-			{"client_id", &shape{kind: text, about: "The client's identifier."}},
+			{"client_id", &shape{kind: text, about: "The client's identifier; without it we register ourselves."}},
 			{"client_secret", &shape{kind: text, secret: true, about: "The client's secret; a public client has none."}},
-			{"token_endpoint_auth_method", &shape{kind: text, about: "How the client identifies itself; by default client_secret_basic where there is a secret, none otherwise.",
-				enum: []string{"none", "client_secret_basic", "client_secret_post"}}},
+			{"token_endpoint_auth_method", &shape{kind: text, about: "How the client identifies itself; by default private_key_jwt where there is a key, client_secret_basic where there is a secret, none otherwise. The two with a certificate show that of the site which the token endpoint is.",
+				enum: []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"}}},
+			{"private_key", &shape{kind: text, about: "PEM file with the key of private_key_jwt."}},
+			{"private_key_passphrase", &shape{kind: text, secret: true, about: "Passphrase of that key."}},
+			{"key_id", &shape{kind: text, about: "The kid by which the issuer knows the key."}},
+			{"signing_alg", &shape{kind: text, about: "What it signs with; by default what key and issuer allow.", enum: []string{"ES256", "RS256", "PS256", "EdDSA"}}},
+			{"pkce", &shape{kind: text, about: "unadvertised: the issuer supports PKCE with S256, though its metadata does not say so.", enum: []string{"advertised", "unadvertised"}}},
+			{"resource", &shape{kind: text, about: "omit: the issuer does not take the resource parameter (RFC 8707).", enum: []string{"send", "omit"}}},
+			{"redirect_host", &shape{kind: text, about: "The host in the redirect URI.", enum: []string{"127.0.0.1", "localhost", "[::1]"}}},
+			{"redirect_port", &shape{kind: text, about: "exact: the issuer compares the port of the redirect URI too.", enum: []string{"any", "exact"}}},
+			{"authorize_params", parameters("More parameters for the browser to bring to the issuer.")},
+			{"token_params", parameters("More parameters for requests for tokens.")},
+			{"dpop", &shape{kind: text, about: "When tokens are bound to a key (RFC 9449): where the resource asks for it, always, or never.", enum: []string{"auto", "always", "never"}}},
 		}}
+}
+
+// parameters shapes what is added to requests. What we set ourselves is not for a file to change.
+func parameters(about string) *shape {
+	return &shape{kind: dict, about: about + " {resource} stands for the resource, an empty value takes away what is added by default.",
+		key: &shape{kind: text, pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]+$`), why: "this is not a parameter name",
+			except:    regexp.MustCompile(`^(client_id|client_secret|client_assertion|client_assertion_type|redirect_uri|response_type|response_mode|state|scope|resource|code|code_challenge|code_challenge_method|code_verifier|grant_type|refresh_token|device_code|assertion|subject_token|subject_token_type|requested_token_type|dpop_jkt|request|request_uri)$`),
+			exceptWhy: "this parameter is not a file's to set"},
+		each: &shape{kind: text, empty: true, about: "The parameter's value.", pattern: regexp.MustCompile(`^[ -~]*$`), why: "a parameter is visible ASCII and spaces"}}
 }
 
 func networkShape() *shape {
@@ -106,7 +151,7 @@ func storeShape() *shape {
 	return &shape{kind: object, about: "Where tokens are kept.",
 		rules: []rule{{when: "type", is: []string{"memory"}, forbid: "path", why: `path has no meaning where type is "memory"`}},
 		fields: []field{
-			{"type", &shape{kind: text, about: "file keeps logins between runs, memory forgets them.", def: "file", enum: []string{"file", "memory"}}},
+			{"type", &shape{kind: text, about: "file keeps logins between runs; keyring does so too, sealed with a key that the system's keyring holds; memory forgets them.", def: "file", enum: []string{"file", "keyring", "memory"}}},
 			{"path", &shape{kind: text, empty: true, about: "Folder of the store; empty means the default place.", def: ""}},
 		}}
 }
