@@ -50,6 +50,8 @@ func (e *RedirectError) Code() string { return "redirect." + string(e.Reason) }
 // Hint says what to do.
 func (e *RedirectError) Hint() string {
 	switch {
+	case e.SignIn():
+		return "the target is a page to sign in at: what the request carried is not what the site wants; check the site's mtls, oauth and headers in the config, and whether the login is still good"
 	case e.Reason == CrossOrigin && e.Target() == "":
 		return "the target is too long to be fetched by its URL; ask the user for another address of the page"
 	case e.Reason == CrossOrigin:

@@ -36,6 +36,7 @@ type Result struct {
 	EndIndex       *int    `json:"end_index,omitempty"`
 	NextStartIndex *int    `json:"next_start_index,omitempty"`
 	Truncated      bool    `json:"truncated,omitempty"`
+	SignInPage     bool    `json:"sign_in_page,omitempty"` // not the page that was asked for
 	Issuer         string  `json:"issuer,omitempty"`
 	Login          *Login  `json:"login,omitempty"`
 	Error          *Detail `json:"error,omitempty"`
@@ -78,6 +79,9 @@ func (w *Webfetch) success(args arguments, doc *document) *mcp.CallToolResult {
 		return httpError(r, doc)
 	}
 	head := []string{shownURL(r.FinalURL), fmt.Sprintf("status %d", doc.status), typeLine(args.Format, doc)}
+	if r.SignInPage = doc.signIn; doc.signIn {
+		head[0] = signInPage + head[0]
+	}
 	switch doc.Kind {
 	case render.KindImage:
 		return result(r, false,
@@ -102,6 +106,10 @@ func (w *Webfetch) success(args arguments, doc *document) *mcp.CallToolResult {
 	}
 	return result(r, false, mcp.NewTextContent(strings.Join(head, " · ")+"\n"+fence(doc.finalURL, page.Text)))
 }
+
+// signInPage begins the answer where a site shows a form in place of the page, and no challenge.
+const signInPage = "SIGN-IN PAGE, not the page you asked for: the site wants people to sign in with a browser, and does not offer OAuth to programs. " +
+	"Tell the user; a key, a cookie or a client certificate for the site can be put into the config of mcp-authfetch.\n"
 
 func typeLine(f render.Format, doc *document) string {
 	converted := doc.Kind == render.KindText && (f == render.Markdown || f == render.Text) && (doc.MediaType == "text/html" || doc.MediaType == "application/xhtml+xml")

@@ -151,7 +151,7 @@ func (w *Webfetch) document(ctx context.Context, args arguments, timeout time.Du
 	if err != nil {
 		return nil, err
 	}
-	doc := &document{Document: rendered, finalURL: page.FinalURL.String(), status: page.Status, retryAfter: page.RetryAfter, received: len(page.Body)}
+	doc := &document{Document: rendered, finalURL: page.FinalURL.String(), status: page.Status, retryAfter: page.RetryAfter, received: len(page.Body), signIn: page.SignIn()}
 	if w.opts.ExplainStatus != nil && page.Status >= 400 {
 		doc.explained = w.opts.ExplainStatus(page)
 	}
@@ -191,6 +191,7 @@ type document struct {
 	retryAfter time.Duration
 	explained  error // what the status means, where that is known
 	received   int   // bytes of the page as it came
+	signIn     bool  // a page to sign in at, in place of the one asked for
 }
 
 // waiting is the plain-text rung of the ladder: the action told in words.
