@@ -29,9 +29,11 @@ const (
 type HTTPOptions struct {
 	Listen string // host:port; the host must be a loopback address
 	// Own is told the listener's address and returns what to call when it is closed. nil: nobody.
-	Own    func(netip.AddrPort) (release func())
-	Ready  func(url string) // called once requests are taken; nil: nobody
-	Logger *slog.Logger     // required
+	Own   func(netip.AddrPort) (release func())
+	Ready func(url string) // called once requests are taken; nil: nobody
+	// Documents are JSON documents that anybody may read, by path; nil: none.
+	Documents map[string][]byte
+	Logger    *slog.Logger // required
 }
 
 // ListenError says why an address cannot be listened on.
@@ -104,7 +106,7 @@ func serve(ctx context.Context, l net.Listener, s *mcpserver.MCPServer, opts HTT
 	paths := http.NewServeMux()
 	paths.Handle(Path, mcp)
 	srv := &http.Server{
-		Handler:           gate(hosts(addr), known, paths),
+		Handler:           documents(opts.Documents, gate(hosts(addr), known, paths)),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       60 * time.Second,
