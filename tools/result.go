@@ -278,10 +278,15 @@ func actionResult(args arguments, p action.Prompt, first bool) *mcp.CallToolResu
 	fmt.Fprintf(&b, "It expires at %s.", p.ExpiresAt.UTC().Format("15:04 MST"))
 	if p.Opened {
 		b.WriteString(" A browser window with this page was opened on the user's computer.")
+	} else if p.URL != "" && p.Kind == action.SignIn {
+		b.WriteString(elsewhere)
 	}
 	b.WriteString("\nWhen the user says it is done, call webfetch again with the same url. Do not open the link yourself, and never ask for a password.")
 	return result(r, false, mcp.NewTextContent(b.String()))
 }
+
+// elsewhere is for people whose browser cannot reach the link: it leads to this computer.
+const elsewhere = " If the user's browser is on another computer, the user runs `mcp-authfetch login --paste` with the same url in a terminal on this one."
 
 // writeHow writes links and codes alone on their lines, so that they can be copied as they are.
 func writeHow(b *strings.Builder, p action.Prompt) {
