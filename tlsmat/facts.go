@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,6 +84,12 @@ func (m *Material) Facts() []string {
 		add("roots", "the system's and the %d in %s", len(m.bundle), sanitize.Line(m.caFile.path, 1000))
 	}
 	return out
+}
+
+// Thumbprint names a certificate in what is bound to it: x5t#S256 (RFC 8705 §3.1).
+func Thumbprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // forClients: RFC 5280 §4.2.1.12, no extension means any use.

@@ -1,6 +1,7 @@
 package tlsmat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,17 +16,25 @@ import (
 // maxFile bounds a PEM file; the whole bundle of a public root programme is a quarter of a MiB.
 const maxFile = 8 << 20
 
-// file is one input file of an entry.
+// file is one input file of an entry, or of another key of the configuration.
 type file struct {
 	entry, field, path string
+	named              setting
 	mode               fs.FileMode
 	modified           time.Time
 	data               []byte
 }
 
+// setting names the keys of the configuration that a file comes from; "" are those of its entry.
+type setting struct{ key, passphrase string }
+
 func readFile(entry, field, path string) (*file, error) {
-	f := &file{entry: entry, field: field, path: path}
-	info, err := os.Stat(path) // before opening: opening a pipe would block
+	return (&file{entry: entry, field: field, path: path}).read()
+}
+
+// read fills in the file's bytes and what is known of it.
+func (f *file) read() (*file, error) {
+	info, err := os.Stat(f.path) // before opening: opening a pipe would block
 	if err != nil {
 		return nil, f.unreadable(err)
 	}
@@ -36,7 +45,7 @@ func readFile(entry, field, path string) (*file, error) {
 		return nil, f.fail(nil, "name a regular file", "is not a regular file")
 	}
 	f.mode, f.modified = info.Mode().Perm(), info.ModTime()
-	r, err := os.Open(path)
+	r, err := os.Open(f.path)
 	if err != nil {
 		return nil, f.unreadable(err)
 	}
@@ -67,10 +76,15 @@ func (f *file) unreadable(err error) *LoadError {
 
 // as is the same file in another role, without its bytes.
 func (f *file) as(field string) *file {
-	return &file{entry: f.entry, field: field, path: f.path, mode: f.mode, modified: f.modified}
+	return &file{entry: f.entry, field: field, path: f.path, mode: f.mode, modified: f.modified, named: f.named}
 }
 
-func (f *file) configKey() string { return configKey(f.entry, f.field) }
+func (f *file) configKey() string { return cmp.Or(f.named.key, configKey(f.entry, f.field)) }
+
+// passphraseKey is where the passphrase of the key in this file comes from.
+func (f *file) passphraseKey() string {
+	return cmp.Or(f.named.passphrase, configKey(f.entry, "passphrase"))
+}
 
 // where names the file and the key of the configuration it comes from.
 func (f *file) where() string { return f.configKey() + " " + sanitize.Line(f.path, 1000) }
@@ -78,7 +92,7 @@ func (f *file) where() string { return f.configKey() + " " + sanitize.Line(f.pat
 // fail is an error about this file, with the code of its role.
 func (f *file) fail(cause error, hint, format string, args ...any) *LoadError {
 	code := "tls." + f.field + "_file"
-	return &LoadError{Entry: f.entry, Path: f.path, Reason: fmt.Sprintf(format, args...), Err: cause, field: f.field, code: code, hint: hint}
+	return &LoadError{Entry: f.entry, Path: f.path, Reason: fmt.Sprintf(format, args...), Err: cause, field: f.field, named: f.named.key, code: code, hint: hint}
 }
 
 // permissionWarning is about who else can read the key.

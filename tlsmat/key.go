@@ -67,7 +67,7 @@ func (f *file) decodeKey(b block, passphrase secret.Text) (key crypto.Signer, en
 	der := b.Bytes
 	if encrypted = b.encrypted(); encrypted {
 		if passphrase.IsZero() {
-			fail := f.fail(nil, "set "+configKey(f.entry, "passphrase")+`, for example to "{env:NAME}" or "{file:PATH}"`, "%v is encrypted, and no passphrase is set", b)
+			fail := f.fail(nil, "set "+f.passphraseKey()+`, for example to "{env:NAME}" or "{file:PATH}"`, "%v is encrypted, and no passphrase is set", b)
 			fail.code = "tls.passphrase_required"
 			return nil, true, fail
 		}
@@ -89,7 +89,7 @@ func (f *file) keyError(b block, err error, passphrase secret.Text) *LoadError {
 		if p := passphrase.Reveal(); strings.TrimSpace(p) != p {
 			reason += " (the one given begins or ends with white space)"
 		}
-		fail := f.fail(err, "correct "+configKey(f.entry, "passphrase"), "%s", reason)
+		fail := f.fail(err, "correct "+f.passphraseKey(), "%s", reason)
 		fail.code = "tls.passphrase_wrong"
 		return fail
 	}

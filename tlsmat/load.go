@@ -2,6 +2,7 @@
 package tlsmat
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 
@@ -33,20 +34,21 @@ type Material struct {
 	warnings []string // what cannot change with time
 }
 
-// LoadError says why an [Entry] cannot be used.
+// LoadError says why an [Entry], or the key of [LoadKey], cannot be used.
 type LoadError struct {
-	Entry  string // its name
+	Entry  string // its name; "" for a key alone
 	Path   string // the file at fault; "" when it is the entry itself
 	Reason string
 	Err    error // the cause from below, if any
 
 	field string // "cert", "key", "passphrase", "ca" or "ca_mode"
+	named string // the key of the configuration; "": that of the entry
 	code  string
 	hint  string
 }
 
 func (e *LoadError) Error() string {
-	s := configKey(e.Entry, e.field)
+	s := cmp.Or(e.named, configKey(e.Entry, e.field))
 	if e.Path != "" {
 		s += " " + sanitize.Line(e.Path, 1000)
 	}

@@ -73,7 +73,7 @@ func (f *File) read(root *os.Root) (*document, error) {
 // readBytes reads the file if it is a regular one of our own and nobody else's. Nobody else can
 // change what stands under its name meanwhile: openDir has seen to that.
 func (f *File) readBytes(root *os.Root) ([]byte, error) {
-	info, err := root.Lstat(fileName)
+	info, err := root.Lstat(f.name)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (f *File) readBytes(root *os.Root) ([]byte, error) {
 		}
 		return nil, &PermissionError{f.path(), reason, "move it away, and look who put it there"}
 	}
-	file, err := root.Open(fileName)
+	file, err := root.Open(f.name)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, &PermissionError{f.path(), "may not be read", "run `chmod 600 " + quoted(f.path()) + "`"}
 	}
@@ -112,7 +112,7 @@ func (f *File) readOrSetAside(root *os.Root) (*document, error) {
 	if !isDamaged(err) {
 		return doc, err
 	}
-	aside, renameErr := setAside(root)
+	aside, renameErr := f.setAside(root)
 	if renameErr != nil {
 		return nil, &WriteError{f.path(), fmt.Errorf("the file is damaged (%v) and setting it aside failed: %w", err, renameErr)}
 	}
@@ -120,8 +120,8 @@ func (f *File) readOrSetAside(root *os.Root) (*document, error) {
 	return new(document), nil
 }
 
-func setAside(root *os.Root) (name string, err error) {
-	stamp := asidePrefix + time.Now().UTC().Format("20060102T150405Z")
+func (f *File) setAside(root *os.Root) (name string, err error) {
+	stamp := f.name + asideMark + time.Now().UTC().Format("20060102T150405Z")
 	name = stamp
 	for n := 2; ; n++ {
 		if _, err := root.Lstat(name); err != nil {
@@ -132,7 +132,7 @@ func setAside(root *os.Root) (name string, err error) {
 		}
 		name = stamp + "-" + strconv.Itoa(n)
 	}
-	return name, root.Rename(fileName, name)
+	return name, root.Rename(f.name, name)
 }
 
 // write replaces the file by doc. The caller holds the writers' lock.
@@ -144,15 +144,15 @@ func (f *File) write(root *os.Root, doc *document) error {
 	if len(data) > maxFile {
 		return &WriteError{f.path(), fmt.Errorf("the store would exceed %d MiB", maxFile>>20)}
 	}
-	if err := removeTemps(root); err != nil {
+	if err := f.removeTemps(root); err != nil {
 		return &WriteError{f.path(), err}
 	}
-	temp := tempPrefix + rand.Text()
+	temp := f.name + tempMark + rand.Text()
 	if err := writeTemp(root, temp, data); err != nil {
 		_ = root.Remove(temp)
 		return &WriteError{f.path(), err}
 	}
-	if err := root.Rename(temp, fileName); err != nil {
+	if err := root.Rename(temp, f.name); err != nil {
 		_ = root.Remove(temp)
 		return &WriteError{f.path(), err}
 	}
@@ -164,13 +164,13 @@ func (f *File) write(root *os.Root, doc *document) error {
 }
 
 // removeTemps deletes what killed writers left: it holds tokens.
-func removeTemps(root *os.Root) error {
+func (f *File) removeTemps(root *os.Root) error {
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), tempPrefix) {
+		if strings.HasPrefix(e.Name(), f.name+tempMark) {
 			if err := root.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

@@ -18,11 +18,12 @@ import (
 
 // The names in the store's directory.
 const (
-	fileName    = "store.json"
-	tempPrefix  = fileName + ".tmp-"
-	asidePrefix = fileName + ".damaged-"
-	lockName    = "store.lock"
-	locksDir    = "locks"
+	fileName   = "store.json"
+	sealedName = "store.sealed.json" // of a [Keyring]
+	tempMark   = ".tmp-"             // what follows the file's name in those of others
+	asideMark  = ".damaged-"
+	lockName   = "store.lock"
+	locksDir   = "locks"
 )
 
 // maxFile bounds the file in bytes.
@@ -35,6 +36,7 @@ const maxFile = 32 << 20
 // new one. A file that cannot be read as a store is renamed and reported by [File.Warnings].
 type File struct {
 	dir   string
+	name  string // of the file
 	log   *slog.Logger
 	locks nameLocks
 
@@ -51,6 +53,10 @@ type FileOptions struct {
 // file in it, store.json, comes with the first write. A directory or file that exists with wrong
 // permissions is refused, not repaired.
 func OpenFile(dir string, opts FileOptions) (*File, error) {
+	return openNamed(dir, fileName, opts)
+}
+
+func openNamed(dir, name string, opts FileOptions) (*File, error) {
 	if dir == "" {
 		return nil, errors.New("opening the token store: no directory given")
 	}
@@ -58,7 +64,7 @@ func OpenFile(dir string, opts FileOptions) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the token store: %w", err)
 	}
-	f := &File{dir: abs, log: opts.Logger}
+	f := &File{dir: abs, name: name, log: opts.Logger}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -214,7 +220,7 @@ func (f *File) lockWrites(ctx context.Context) (unlock func(), err error) {
 	return unlock, err
 }
 
-func (f *File) path() string { return filepath.Join(f.dir, fileName) }
+func (f *File) path() string { return filepath.Join(f.dir, f.name) }
 
 // warn logs and remembers message, once.
 func (f *File) warn(message string) {

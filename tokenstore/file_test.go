@@ -377,7 +377,7 @@ func writeFile(t *testing.T, dir, content string) {
 
 func setAsideFiles(t *testing.T, dir string) []string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(dir, asidePrefix+"*"))
+	found, err := filepath.Glob(filepath.Join(dir, fileName+asideMark+"*"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,8 @@ func FuzzLoad(f *testing.F) {
 			_, tokenErr := parse[Token](r.key, r.value)
 			_, clientErr := parse[Client](r.key, r.value)
 			_, approvalErr := parse[Approval](r.key, r.value)
-			for _, err := range []error{tokenErr, clientErr, approvalErr} {
+			_, proofErr := parse[ProofKey](r.key, r.value)
+			for _, err := range []error{tokenErr, clientErr, approvalErr, proofErr} {
 				if _, ok := errors.AsType[*DamagedError](err); err != nil && !ok {
 					t.Errorf("parse: %T", err)
 				}
@@ -86,4 +87,35 @@ func plain(value []byte) string {
 		return err.Error()
 	}
 	return string(v)
+}
+
+// FuzzOpen: what was not sealed for its key does not open, and nothing makes opening fail otherwise.
+func FuzzOpen(f *testing.F) {
+	k := TokenKey("local", "https://fuzz.example", "https://as.example")
+	genuine, err := sealKey(f, 1).seal(k, []byte(`{"n":1}`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		string(genuine), ``, `{}`, `null`, `{"access_token":"a"}`, `{"kid":"","nonce":"","ct":""}`, `{"kid":"a","kid":"b"}`,
+		`{"kid":"AAAAAAAAAAAA","nonce":"AAAAAAAAAAAAAAAA","ct":"AAAAAAAAAAAAAAAAAAAAAAAA"}`,
+		`{"kid":"` + sealKey(f, 1).ID() + `","nonce":"AAAAAAAAAAAAAAAA","ct":"AAAAAAAAAAAAAAAAAAAAAAAA"}`,
+		`{"kid":"` + sealKey(f, 1).ID() + `","nonce":"AAAA\nAAAA\r\nAAAAAAAA","ct":"AAAAAAAAAAAAAAAAAAAAAAA="}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	s := &sealed{NewMemory(), []SealKey{sealKey(f, 1), sealKey(f, 2)}}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		plain, err := s.open(k, data)
+		if err == nil {
+			// Only white space, escapes and the order of members can differ from the one that was sealed.
+			if string(plain) != `{"n":1}` {
+				t.Errorf("%q opened to %q", data, plain)
+			}
+			return
+		}
+		if _, ok := errors.AsType[*DamagedError](err); !ok || plain != nil {
+			t.Errorf("open: %q, %T", plain, err)
+		}
+	})
 }

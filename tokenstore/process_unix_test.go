@@ -35,13 +35,14 @@ var children = map[string]func(f *File, arg string) error{
 	"hold lock":   holdLock,
 	"hold writes": holdWrites,
 	"write large": writeLarge,
+	"use keyring": useKeyring,
 }
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		part := strings.Split(spec, "|")
 		// Not OpenFile: one of the children has yet to become who it will be.
-		f := &File{dir: part[1], log: slog.New(slog.DiscardHandler)}
+		f := &File{dir: part[1], name: fileName, log: slog.New(slog.DiscardHandler)}
 		err := children[part[0]](f, part[2])
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -54,7 +55,8 @@ func TestMain(m *testing.M) {
 
 func child(ctx context.Context, name, dir, arg string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+name+"|"+dir+"|"+arg)
+	// The race detector would sleep for a second before the child ends.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", childEnv+"="+name+"|"+dir+"|"+arg)
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -113,11 +115,27 @@ func TestManyProcesses(t *testing.T) {
 	}
 }
 
+// keptIn returns the store on f, sealed where how is "sealed".
+func keptIn(f *File, how string) (Store, error) {
+	if how != "sealed" {
+		return f, nil
+	}
+	key, err := NewSealKey(make([]byte, keySize))
+	if err != nil {
+		return nil, err
+	}
+	return Seal(f, key)
+}
+
 // writeOn writes generation after generation, each reported once Put has returned.
-func writeOn(f *File, _ string) error {
+func writeOn(f *File, how string) error {
+	s, err := keptIn(f, how)
+	if err != nil {
+		return err
+	}
 	pad := strings.Repeat("x", 50_000)
 	for n := 1; ; n++ {
-		if err := f.Put(context.Background(), counter, fmt.Appendf(nil, `{"n":%d,"pad":"%s"}`, n, pad)); err != nil {
+		if err := s.Put(context.Background(), counter, fmt.Appendf(nil, `{"n":%d,"pad":"%s"}`, n, pad)); err != nil {
 			return err
 		}
 		fmt.Println(n)
@@ -126,38 +144,43 @@ func writeOn(f *File, _ string) error {
 
 // TestKilledWriters kills processes in the middle of their writing.
 func TestKilledWriters(t *testing.T) {
-	const workers, kills = 2, 60
+	const kills = 60
+	stores := []string{"plain", "sealed"}
 	var leftovers, between int
 	var mu sync.Mutex // guards leftovers and between
 	var all sync.WaitGroup
-	for range workers {
+	for _, how := range stores {
 		dir := storeDir(t)
 		f := openFile(t, dir)
-		if err := PutToken(t.Context(), f, sampleToken()); err != nil {
+		s, err := keptIn(f, how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := PutToken(t.Context(), s, sampleToken()); err != nil {
 			t.Fatal(err)
 		}
 		all.Go(func() {
 			for range kills {
-				acknowledged := killWriter(t, dir)
-				got := count(t, f)
+				acknowledged := killWriter(t, dir, how)
+				got := count(t, s)
 				if got != acknowledged && got != acknowledged+1 {
 					t.Errorf("the file has generation %d; %d was acknowledged", got, acknowledged)
 				}
-				temps, _ := filepath.Glob(filepath.Join(dir, tempPrefix+"*"))
+				temps, _ := filepath.Glob(filepath.Join(dir, fileName+tempMark+"*"))
 				mu.Lock()
 				leftovers += len(temps)
 				between += got - acknowledged
 				mu.Unlock()
 				// The lock died with its holder; the next writer takes away what it left.
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				if err := errors.Join(f.Delete(ctx, counter), PutToken(ctx, f, sampleToken())); err != nil {
+				if err := errors.Join(s.Delete(ctx, counter), PutToken(ctx, s, sampleToken())); err != nil {
 					t.Error(err)
 				}
 				cancel()
-				if temps, _ := filepath.Glob(filepath.Join(dir, tempPrefix+"*")); len(temps) != 0 {
+				if temps, _ := filepath.Glob(filepath.Join(dir, fileName+tempMark+"*")); len(temps) != 0 {
 					t.Errorf("left after the next write: %q", temps)
 				}
-				if token, err := GetToken(t.Context(), f, sampleToken().Key()); err != nil || !token.AccessToken.Equal(sampleToken().AccessToken.Reveal()) {
+				if token, err := GetToken(t.Context(), s, sampleToken().Key()); err != nil || !token.AccessToken.Equal(sampleToken().AccessToken.Reveal()) {
 					t.Errorf("the other record: %v, %v", token, err)
 				}
 			}
@@ -167,13 +190,13 @@ func TestKilledWriters(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d kills: %d left a temporary file, %d came between the write and its acknowledgement", workers*kills, leftovers, between)
+	t.Logf("%d kills: %d left a temporary file, %d came between the write and its acknowledgement", len(stores)*kills, leftovers, between)
 }
 
 // killWriter starts a writer, kills it at a random time after its first write, and returns the
 // last generation it acknowledged.
-func killWriter(t *testing.T, dir string) (acknowledged int) {
-	cmd := child(t.Context(), "write on", dir, "")
+func killWriter(t *testing.T, dir, how string) (acknowledged int) {
+	cmd := child(t.Context(), "write on", dir, how)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -302,7 +325,7 @@ func writeLarge(f *File, _ string) error {
 	if !ok || !errors.Is(err, syscall.EFBIG) || failed.Code() != "store.write" || !strings.Contains(failed.Hint(), "space") || failed.Path != f.path() {
 		return fmt.Errorf("Put: %v, want a WriteError", err)
 	}
-	if temps, _ := filepath.Glob(filepath.Join(f.Dir(), tempPrefix+"*")); len(temps) != 0 {
+	if temps, _ := filepath.Glob(filepath.Join(f.Dir(), fileName+tempMark+"*")); len(temps) != 0 {
 		return fmt.Errorf("left behind: %q", temps)
 	}
 	// What still fits goes on being written.

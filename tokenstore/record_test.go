@@ -27,6 +27,16 @@ func sampleToken() *Token {
 		AccessToken: secret.New(canary + "-access"), RefreshToken: secret.New(canary + `-"<refresh>\`),
 		TokenType: "Bearer", Scopes: []string{"wiki.read", "offline_access"}, ClientID: "c1",
 		TokenEndpoint: "https://as.example/token", Expiry: now.Add(time.Hour), ObtainedAt: now, Subject: "Zoë",
+		RevocationEndpoint:    "https://as.example/revoke",
+		KeyThumbprint:         "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
+		CertificateThumbprint: "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2",
+	}
+}
+
+func sampleProofKey() *ProofKey {
+	return &ProofKey{
+		Principal: "local", Issuer: "https://as.example",
+		Private: secret.New(`{"kty":"EC","crv":"P-256","d":"` + canary + `-proof"}`), CreatedAt: now,
 	}
 }
 
@@ -83,6 +93,21 @@ func TestRecordsRoundTrip(t *testing.T) {
 		client, err := GetClient(ctx, s, ClientKey("local", "https://as.example"))
 		if diff := cmp.Diff(sampleClient(), client, same); err != nil || diff != "" {
 			t.Errorf("GetClient: %v (-want +got):\n%s", err, diff)
+		}
+		if err := PutProofKey(ctx, s, sampleProofKey()); err != nil {
+			t.Fatal(err)
+		}
+		proof, err := GetProofKey(ctx, s, ProofKeyKey("local", "https://as.example"))
+		if diff := cmp.Diff(sampleProofKey(), proof, same); err != nil || diff != "" {
+			t.Errorf("GetProofKey: %v (-want +got):\n%s", err, diff)
+		}
+		for name, k := range map[string]Key{
+			"other issuer":    ProofKeyKey("local", "https://other.example"),
+			"other principal": ProofKeyKey("other", "https://as.example"),
+		} {
+			if got, err := GetProofKey(ctx, s, k); !errors.Is(err, ErrNotFound) {
+				t.Errorf("GetProofKey of %s = %v, %v, want ErrNotFound", name, got, err)
+			}
 		}
 		address := &Approval{Principal: "local", Resource: "https://intranet.example"}
 		for _, a := range []*Approval{sampleApproval(), address} {
@@ -141,6 +166,15 @@ func TestPutRecordRefuses(t *testing.T) {
 		},
 		"client without id": func(ctx context.Context, s Store) error {
 			return PutClient(ctx, s, &Client{Principal: "p", Issuer: "https://as.example", ClientSecret: access})
+		},
+		"proof key without issuer": func(ctx context.Context, s Store) error {
+			return PutProofKey(ctx, s, &ProofKey{Principal: "p", Private: access})
+		},
+		"proof key without principal": func(ctx context.Context, s Store) error {
+			return PutProofKey(ctx, s, &ProofKey{Issuer: "https://as.example", Private: access})
+		},
+		"proof key without key": func(ctx context.Context, s Store) error {
+			return PutProofKey(ctx, s, &ProofKey{Principal: "p", Issuer: "https://as.example"})
 		},
 		"approval without resource": func(ctx context.Context, s Store) error {
 			return PutApproval(ctx, s, &Approval{Principal: "p", Issuer: "https://as.example"})
@@ -213,8 +247,45 @@ func TestDamagedRecords(t *testing.T) {
 	}
 }
 
+func TestDamagedProofKeys(t *testing.T) {
+	good := `{"principal":"local","issuer":"https://as.example","private_key":"` + canary + `"}`
+	for _, tt := range []struct{ name, value string }{
+		{"empty object", `{}`},
+		{"no key", strings.Replace(good, "private_key", "key", 1)},
+		{"empty key", strings.Replace(good, canary, "", 1)},
+		{"key is an object", `{"principal":"local","issuer":"https://as.example","private_key":{"` + canary + `":1}}`},
+		{"time is no time", strings.Replace(good, `}`, `,"created_at":"`+canary+`"}`, 1)},
+		{"other principal", strings.Replace(good, `"local"`, `"other"`, 1)},
+		{"other issuer", strings.Replace(good, "as.example", "evil.example", 1)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			forEachStore(t, func(t *testing.T, s Store) {
+				ctx := t.Context()
+				k := ProofKeyKey("local", "https://as.example")
+				if err := s.Put(ctx, k, []byte(tt.value)); err != nil {
+					t.Fatal(err)
+				}
+				_, err := GetProofKey(ctx, s, k)
+				damaged, ok := errors.AsType[*DamagedError](err)
+				if !ok || !errors.Is(err, ErrNotFound) || damaged.Key != k {
+					t.Fatalf("GetProofKey: %v, want a DamagedError that is ErrNotFound", err)
+				}
+				if !strings.Contains(err.Error(), "as.example") || strings.Contains(err.Error(), canary) {
+					t.Errorf("the error does not name the issuer, or shows the value: %v", err)
+				}
+				if err := PutProofKey(ctx, s, sampleProofKey()); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := GetProofKey(ctx, s, k); err != nil {
+					t.Errorf("after storing it anew: %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestSecretsAreNotPrinted(t *testing.T) {
-	records := []any{sampleToken(), *sampleToken(), sampleClient(), *sampleClient(), []*Token{sampleToken()}, map[principal.ID]Client{"p": *sampleClient()}}
+	records := []any{sampleToken(), *sampleToken(), sampleClient(), *sampleClient(), sampleProofKey(), *sampleProofKey(), []*Token{sampleToken()}, map[principal.ID]Client{"p": *sampleClient()}}
 	var out bytes.Buffer
 	for _, r := range records {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {

@@ -40,14 +40,14 @@ type Entry struct {
 	Value []byte
 }
 
-// Store keeps records. [Memory] and [File] implement it.
+// Store keeps records. [Memory], [File] and [Keyring] implement it; [Seal] adds encryption to any.
 //
 // Values returned and given belong to the caller. A read sees every write that returned before it
 // began, whichever process wrote.
 type Store interface {
 	// Get returns the value of k as compact JSON, or [ErrNotFound].
 	Get(ctx context.Context, k Key) ([]byte, error)
-	// Put stores value, a JSON object of at most 1 MiB, in place of what k held.
+	// Put stores value, a JSON object of at most 1 MiB or what [Seal] makes of one, in place of what k held.
 	Put(ctx context.Context, k Key, value []byte) error
 	// Delete forgets k. That k is absent is no error.
 	Delete(ctx context.Context, k Key) error
@@ -80,7 +80,7 @@ func checked(k Key, value []byte) ([]byte, error) {
 		return nil, fmt.Errorf("storing a %s without a principal", k.Kind)
 	case !utf8.ValidString(string(k.Kind) + string(k.Principal) + k.Resource + k.Issuer):
 		return nil, errors.New("storing a record whose key is not valid UTF-8")
-	case len(value) > maxValue:
+	case len(value) > maxValue && !isEnvelope(value):
 		return nil, fmt.Errorf("storing a %s of %d bytes; at most %d are kept", k.Kind, len(value), maxValue)
 	}
 	v := jsontext.Value(value).Clone()

@@ -20,6 +20,8 @@ import (
 func forEachStore(t *testing.T, test func(t *testing.T, s Store)) {
 	t.Run("memory", func(t *testing.T) { test(t, NewMemory()) })
 	t.Run("file", func(t *testing.T) { test(t, openFile(t, storeDir(t))) })
+	t.Run("sealed memory", func(t *testing.T) { test(t, sealWith(t, NewMemory(), sealKey(t, 1))) })
+	t.Run("sealed file", func(t *testing.T) { test(t, sealWith(t, openFile(t, storeDir(t)), sealKey(t, 1), sealKey(t, 2))) })
 }
 
 // storeDir returns a directory as a store wants it: t.TempDir lets others in.

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"errors"
-	"maps"
+	"context"
+	"crypto/x509"
 	"slices"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
@@ -14,21 +14,22 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/outbound"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
 // app is every part, built once from the config.
 type app struct {
-	cfg       *config.Config
-	materials map[string]*tlsmat.Material
-	store     tokenstore.Store
-	guard     *netguard.Guard
-	desk      *action.Desk
-	zones     *auth.Zones
-	base      *outbound.Transport
-	flows     *login.Flows
-	fetch     *fetch.Client
+	files
+	cfg   *config.Config
+	store tokenstore.Store
+	guard *netguard.Guard
+	desk  *action.Desk
+	zones *auth.Zones
+	base  *outbound.Transport
+	flows *login.Flows
+	fetch *fetch.Client
 }
 
 // build loads the config and makes every part. Nothing is sent yet. private is what happens to
@@ -41,24 +42,22 @@ func (p *program) build(private auth.Private) (*app, error) {
 	for _, w := range cfg.Warnings {
 		p.log.Warn(w)
 	}
-	materials, err := loadMaterials(cfg)
+	files, err := loadFiles(cfg)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(materials)) {
-		for _, w := range materials[name].Warnings() {
-			p.log.Warn(w, "mtls", name)
-		}
+	for _, w := range files.warnings() {
+		p.log.Warn(w)
 	}
-	return p.assemble(cfg, materials, private)
+	return p.assemble(cfg, files, private)
 }
 
-func (p *program) assemble(cfg *config.Config, materials map[string]*tlsmat.Material, private auth.Private) (*app, error) {
+func (p *program) assemble(cfg *config.Config, files files, private auth.Private) (*app, error) {
 	store, err := p.openStore(cfg)
 	if err != nil {
 		return nil, err
 	}
-	a := &app{cfg: cfg, materials: materials, store: store, guard: &netguard.Guard{}}
+	a := &app{cfg: cfg, files: files, store: store, guard: &netguard.Guard{}}
 	a.desk = action.NewDesk(action.DeskOptions{
 		Port: cfg.Login.Port, Timeout: cfg.Login.Timeout, Open: p.opener(cfg), Own: a.guard.Own, Logger: p.log,
 	})
@@ -70,9 +69,13 @@ func (p *program) assemble(cfg *config.Config, materials map[string]*tlsmat.Mate
 		Guard: a.guard, Material: a.material, Rules: a.zones.Rules, Proxy: cfg.Network.Proxy,
 		UserAgent: "mcp-authfetch/" + version(), Logger: p.log,
 	})
-	a.flows = login.New(login.Options{Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), ClientMetadataURL: cfg.Login.ClientMetadataURL, Logger: p.log})
+	a.flows = login.New(login.Options{
+		Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), ClientMetadataURL: cfg.Login.ClientMetadataURL,
+		Settings: a.settings, Certificate: a.certificate, Logger: p.log,
+	})
 	transport := auth.New(auth.Options{
-		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones, Site: a.site, Client: a.client, Issuer: a.isIssuer, Logger: p.log,
+		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones,
+		Site: a.site, Client: a.client, Certificate: a.certificate, Issuer: a.isIssuer, Logger: p.log,
 	})
 	a.fetch = fetch.New(fetch.Options{Transport: transport, Credentialed: auth.Credentialed, Secrets: auth.Secrets})
 	return a, nil
@@ -101,12 +104,14 @@ func (a *app) allowed(o origin.Origin) bool {
 	return slices.ContainsFunc(a.cfg.Sites, func(s config.Site) bool { return s.OAuth != nil && isAt(s.OAuth.Issuer, o) })
 }
 
-// isIssuer reports whether the config names issuer as one: with a client, or as that of a site.
+// isIssuer reports whether the config names issuer as one: under issuers, or as that of a site.
 func (a *app) isIssuer(issuer string) bool {
 	if _, ok := a.cfg.Issuers[issuer]; ok {
 		return true
 	}
-	return slices.ContainsFunc(a.cfg.Sites, func(s config.Site) bool { return s.OAuth != nil && s.OAuth.Issuer == issuer })
+	return slices.ContainsFunc(a.cfg.Sites, func(s config.Site) bool {
+		return s.OAuth != nil && (s.OAuth.Issuer == issuer || s.OAuth.Subject != nil && s.OAuth.Subject.Issuer == issuer)
+	})
 }
 
 func isAt(issuer string, o origin.Origin) bool {
@@ -132,6 +137,13 @@ func (a *app) site(o origin.Origin) auth.Site {
 	site := auth.Site{Configured: true}
 	if s.OAuth != nil {
 		site.Issuer, site.Scopes, site.Grant = s.OAuth.Issuer, s.OAuth.Scopes, s.OAuth.Grant
+		site.Legacy = s.OAuth.Discovery == "mcp-2025-03-26"
+		if subject := s.OAuth.Subject; subject != nil {
+			site.Subject = login.Subject{
+				Token: func(context.Context) (secret.Text, error) { return subject.Token() },
+				Type:  subject.Type, At: subject.Issuer, Client: a.client(subject.Issuer),
+			}
+		}
 	}
 	for _, h := range s.Headers {
 		site.Headers = append(site.Headers, auth.Header(h))
@@ -141,7 +153,18 @@ func (a *app) site(o origin.Origin) auth.Site {
 
 func (a *app) client(issuer string) login.Credentials {
 	c := a.cfg.Issuers[issuer]
-	return login.Credentials{ID: c.ClientID, Secret: c.ClientSecret, AuthMethod: c.TokenEndpointAuthMethod}
+	return login.Credentials{ID: c.ClientID, Secret: c.ClientSecret, AuthMethod: c.TokenEndpointAuthMethod, Key: a.keys[issuer]}
+}
+
+// certificate is our client certificate at o, nil where there is none.
+func (a *app) certificate(o origin.Origin) *x509.Certificate { return a.material(o).Leaf() }
+
+func (a *app) settings(issuer string) login.Settings {
+	c := a.cfg.Issuers[issuer]
+	return login.Settings{
+		Resource: c.Resource, AuthorizeParams: c.AuthorizeParams, TokenParams: c.TokenParams,
+		RedirectHost: c.RedirectHost, RedirectPort: c.RedirectPort, PKCE: c.PKCE, DPoP: c.DPoP,
+	}
 }
 
 // failedStatus is the error that a page of status 400 or more stands for, else nil.
@@ -155,7 +178,8 @@ func (a *app) failedStatus(page *fetch.Page) error {
 	return &statusError{page.Status}
 }
 
-// explainStatus tells what an error status means on a connection where a certificate was asked for.
+// explainStatus tells what an error status means: that a certificate is wanted, or a sign-in that
+// is not OAuth.
 func (a *app) explainStatus(page *fetch.Page) error {
 	o, err := origin.Of(page.FinalURL)
 	if err != nil {
@@ -164,22 +188,5 @@ func (a *app) explainStatus(page *fetch.Page) error {
 	if f := tlsmat.ExplainStatus(page.Status, page.Body, o.Host(), a.material(o), outbound.Seen(page.Response)); f != nil {
 		return f
 	}
-	return nil
-}
-
-func loadMaterials(cfg *config.Config) (map[string]*tlsmat.Material, error) {
-	all := map[string]*tlsmat.Material{}
-	var failed []error
-	for _, name := range slices.Sorted(maps.Keys(cfg.MTLS)) {
-		e := cfg.MTLS[name]
-		m, err := tlsmat.Load(tlsmat.Entry{
-			Name: name, Cert: e.Cert, Key: e.Key, Passphrase: e.Passphrase, CA: e.CA, CAOnly: e.CAMode == "only",
-		})
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		all[name] = m
-	}
-	return all, errors.Join(failed...)
+	return auth.Explain(page.Response)
 }

@@ -3,11 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +25,8 @@ func (p *program) configCommand() *cobra.Command {
 			RunE: func(*cobra.Command, []string) error { _, err := p.stdout.Write(config.Schema()); return err }},
 		&cobra.Command{Use: "client-metadata", Short: "Print the client metadata document to serve at login.client_metadata_url", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return p.printClientMetadata() }},
+		&cobra.Command{Use: "issuers", Short: "Print what is particular about well-known issuers, as Markdown", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { _, err := io.WriteString(p.stdout, knownIssuers()); return err }},
 		&cobra.Command{Use: "init", Short: "Create a commented config file to start from", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return p.initConfig() }},
 	)
@@ -63,17 +64,12 @@ func (p *program) checkConfig() error {
 	if err != nil {
 		return err
 	}
-	materials, err := loadMaterials(cfg)
+	files, err := loadFiles(cfg)
 	if err != nil {
 		return err
 	}
-	for _, w := range cfg.Warnings {
+	for _, w := range append(cfg.Warnings, files.warnings()...) {
 		fmt.Fprintln(p.stderr, "warning:", w)
-	}
-	for _, name := range slices.Sorted(maps.Keys(materials)) {
-		for _, w := range materials[name].Warnings() {
-			fmt.Fprintf(p.stderr, "warning: mtls.%s: %s\n", name, w)
-		}
 	}
 	where := cfg.Path
 	if where == "" {

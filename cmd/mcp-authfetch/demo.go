@@ -187,6 +187,10 @@ func (d *demo) start(ctx context.Context) error {
 	hello.Params.ClientInfo = mcp.Implementation{Name: "demo-agent", Version: "1"}
 	res, err := d.agent.Initialize(ctx, hello)
 	if err != nil {
+		select { // closing the agent would cut off what a child that has died said last
+		case <-told:
+		case <-time.After(2 * time.Second):
+		}
 		return err
 	}
 	d.say("MCP server            %s stdio (protocol %s)", res.ServerInfo.Name, res.ProtocolVersion)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/auth"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
@@ -89,16 +90,22 @@ func (d *doctor) local(ctx context.Context, p *program) *app {
 		where = "no file at " + path
 	}
 	d.pass("config", where+"; "+contents(cfg), cfg.Warnings...)
-	materials, err := loadMaterials(cfg)
-	for _, name := range slices.Sorted(maps.Keys(materials)) {
-		m := materials[name]
+	files, err := loadFiles(cfg)
+	for _, name := range slices.Sorted(maps.Keys(files.materials)) {
+		m := files.materials[name]
 		d.pass("certificate "+name, "loaded", append(m.Facts(), m.Warnings()...)...)
+	}
+	for _, issuer := range slices.Sorted(maps.Keys(files.keys)) {
+		d.pass("signing key of "+action.ShowIssuer(issuer), "loaded")
+	}
+	for _, note := range files.notes {
+		d.pass("signing keys", note)
 	}
 	if err != nil {
 		d.fail("certificates", err)
 		return nil
 	}
-	a, err := p.assemble(cfg, materials, auth.AskPrivate)
+	a, err := p.assemble(cfg, files, auth.AskPrivate)
 	if err != nil {
 		d.fail("store", err)
 		return nil
@@ -115,8 +122,14 @@ func (d *doctor) checkStore(ctx context.Context, a *app) {
 	}
 	where := "memory"
 	var facts []string
-	if f, ok := a.store.(*tokenstore.File); ok {
-		where, facts = f.Dir(), f.Warnings()
+	if onDisk, ok := a.store.(interface {
+		Dir() string
+		Warnings() []string
+	}); ok {
+		where, facts = onDisk.Dir(), onDisk.Warnings()
+	}
+	if _, sealed := a.store.(*tokenstore.Keyring); sealed {
+		where += ", sealed with a key in the system's keyring"
 	}
 	d.pass("store", fmt.Sprintf("%s; records: %d", where, len(all)), facts...)
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/auth"
 	"github.com/mcp-authfetch/mcp-authfetch/challenge"
 	"github.com/mcp-authfetch/mcp-authfetch/discovery"
+	"github.com/mcp-authfetch/mcp-authfetch/dpop"
 	"github.com/mcp-authfetch/mcp-authfetch/fetch"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
@@ -152,10 +154,10 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.
 	for _, c := range cs {
 		schemes = append(schemes, sanitize.Line(c.Scheme, 40))
 	}
-	_, bearer := challenge.Find(cs, "Bearer")
+	asked, isOAuth := challenge.OAuth(cs)
 	switch {
-	case len(cs) > 0 && !bearer && challenge.ResourceMetadata(cs) == "" && site.Issuer == "":
-		d.fail("challenge", &schemeError{resp.StatusCode, strings.Join(schemes, ", ")})
+	case len(cs) > 0 && !isOAuth && challenge.ResourceMetadata(cs) == "" && site.Issuer == "":
+		d.pass("sign-in", "not asked for by OAuth; schemes: "+strings.Join(schemes, ", "))
 		return
 	case o.Scheme() != "https" && !a.plaintext(o):
 		d.fail("challenge", &auth.PlaintextError{Origin: o})
@@ -171,7 +173,7 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.
 	var notFound *discovery.NotFoundError
 	switch {
 	case err == nil:
-		d.pass("resource metadata", res.Resource, steps...)
+		d.pass("resource metadata", res.Resource, append(steps, signedFacts(res.SignedMetadata)...)...)
 		if issuer == "" && len(res.AuthorizationServers) > 0 {
 			issuer = res.AuthorizationServers[0]
 		}
@@ -201,8 +203,9 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.
 		d.fail("authorization server", err, steps...)
 		return
 	}
-	d.pass("authorization server", action.ShowIssuer(server.Issuer), steps...)
-	req := login.Request{Principal: principal.From(ctx), Origin: o, Resource: res.Resource, Server: server, Grant: site.Grant, Trusted: a.isIssuer(issuer)}
+	d.pass("authorization server", action.ShowIssuer(server.Issuer), append(steps, serverFacts(server)...)...)
+	req := login.Request{Principal: principal.From(ctx), Origin: o, Resource: res.Resource, Server: server, Grant: site.Grant, Subject: site.Subject, Trusted: a.isIssuer(issuer),
+		DPoP: res.DPoPBoundAccessTokensRequired || asked.Is("DPoP"), CertificateBound: res.TLSClientCertificateBoundAccessTokens}
 	if site.Issuer == issuer {
 		req.Client = a.client(issuer)
 	}
@@ -218,24 +221,44 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.
 	d.token(ctx, a, o, site.Grant)
 }
 
-// schemeError: a site wants a sign-in, and none that we can do.
-type schemeError struct {
-	status  int
-	schemes string
+// signedFacts tell what became of signed_metadata (RFC 8414 §2.1).
+func signedFacts(signed string) []string {
+	if signed == "" {
+		return nil
+	}
+	return []string{"signed_metadata: " + signed}
 }
 
-func (e *schemeError) Error() string {
-	return fmt.Sprintf("status %d, schemes: %s; none of them is OAuth", e.status, e.schemes)
-}
-func (e *schemeError) Code() string { return (&statusError{e.status}).Code() }
-func (e *schemeError) Hint() string {
-	return "if the site takes a key or a password in a header, put it under the site's headers in the config"
+// serverFacts are what matters about an authorization server beyond its being there.
+func serverFacts(s *discovery.AuthServer) []string {
+	facts := signedFacts(s.SignedMetadata)
+	if name, settings, source, ok := login.KnownIssuer(s.Issuer); ok {
+		known := "known as " + name
+		if lines := settingLines(settings); len(lines) > 0 {
+			known += ", hence " + strings.Join(lines, ", ") + " (" + source + ")"
+		}
+		facts = append(facts, known)
+	}
+	if slices.Contains(s.DPoPSigningAlgValuesSupported, dpop.Algorithm) {
+		facts = append(facts, "can bind tokens to a key (DPoP)")
+	}
+	if s.TLSClientCertificateBoundAccessTokens {
+		facts = append(facts, "binds tokens to client certificates")
+	}
+	if s.RequirePushedAuthorizationRequests {
+		facts = append(facts, "wants authorization requests pushed to it (PAR)")
+	}
+	return facts
 }
 
 func (d *doctor) client(ctx context.Context, a *app, site auth.Site, server *discovery.AuthServer) {
 	_, err := tokenstore.GetClient(ctx, a.store, tokenstore.ClientKey(principal.From(ctx), server.Issuer))
 	switch {
 	case site.Issuer == server.Issuer && a.client(server.Issuer).ID != "":
+		if _, err := a.flows.RedirectURI(server.Issuer, a.cfg.Login.Port); err != nil && !login.Silent(site.Grant) {
+			d.fail("client", err)
+			return
+		}
 		d.pass("client", "configured under issuers")
 	case err == nil:
 		d.pass("client", "registered earlier")

@@ -56,7 +56,7 @@ func TestExitCode(t *testing.T) {
 		{"metadata of another", &discovery.MismatchError{}, exitLogin},
 		{"an answer of the token endpoint", &login.TokenError{Status: 400, ErrorCode: "invalid_grant"}, exitLogin},
 		{"a status", &statusError{404}, exitStatus},
-		{"a scheme that is not OAuth", &schemeError{401, "Basic"}, exitStatus},
+		{"a scheme that is not OAuth", &auth.SchemeError{Status: 401, Schemes: []string{"Basic"}}, exitStatus},
 		{"a redirect", &fetch.RedirectError{From: elsewhere, To: elsewhere, Reason: fetch.CrossOrigin}, exitOther},
 		{"a size", &fetch.TooLargeError{}, exitOther},
 		{"the store", &tokenstore.PermissionError{}, exitOther},

@@ -14,6 +14,7 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/auth"
 	"github.com/mcp-authfetch/mcp-authfetch/fetch"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/render"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
@@ -33,7 +34,11 @@ func (p *program) fetchCommand() *cobra.Command {
 				return err
 			}
 			defer a.close()
-			page, err := p.get(cmd.Context(), a, fetch.Request{URL: args[0], Timeout: timeout}, noLogin)
+			wait := p.wait
+			if noLogin {
+				wait = nil
+			}
+			page, err := p.get(cmd.Context(), a, fetch.Request{URL: args[0], Timeout: timeout}, wait)
 			if err != nil {
 				return err
 			}
@@ -63,23 +68,28 @@ func checkFetch(url string, format render.Format, timeout time.Duration) error {
 // maxAsked is how often one command asks: allowing an address, signing in, signing in for more.
 const maxAsked = 3
 
-// get fetches, and waits at the terminal for what a person must do.
-func (p *program) get(ctx context.Context, a *app, r fetch.Request, noLogin bool) (*fetch.Page, error) {
+// get fetches, and waits for what a person must do. wait nil: nobody is asked.
+func (p *program) get(ctx context.Context, a *app, r fetch.Request, wait func(context.Context, *action.Action) error) (*fetch.Page, error) {
 	for asked := 0; ; asked++ {
 		page, err := a.fetch.Get(ctx, r)
 		var need *auth.ActionRequired
 		if !errors.As(err, &need) {
 			return page, err
 		}
-		if noLogin || asked == maxAsked {
+		if wait == nil || asked == maxAsked {
 			return nil, need
 		}
-		p.tell(need.Prompt())
-		if err := need.Wait(ctx); err != nil {
+		if err := wait(ctx, need.Action); err != nil {
 			return nil, err
 		}
 		fmt.Fprintln(p.stderr, "Done.")
 	}
+}
+
+// wait shows an action at the terminal until it has ended.
+func (p *program) wait(ctx context.Context, a *action.Action) error {
+	p.tell(a.Prompt())
+	return a.Wait(ctx)
 }
 
 // tell shows an action at the terminal.
@@ -136,7 +146,29 @@ func (p *program) print(a *app, page *fetch.Page, format render.Format) error {
 	if err != nil {
 		return err
 	}
+	if page.SignIn() {
+		return &signInError{nameOf(page)}
+	}
 	return a.failedStatus(page)
+}
+
+// signInError: a site gave its sign-in page in place of what was asked for; it was printed.
+type signInError struct{ site string }
+
+func (e *signInError) Error() string {
+	return e.site + " answered with a sign-in page, not the page you asked for"
+}
+func (e *signInError) Code() string { return "login_page" }
+func (e *signInError) Hint() string {
+	return "it wants people to sign in with a browser and does not offer OAuth to programs; a key, a cookie or a client certificate for the site can be put under sites in the config"
+}
+
+func nameOf(page *fetch.Page) string {
+	o, err := origin.Of(page.FinalURL)
+	if err != nil {
+		return "the site"
+	}
+	return o.String()
 }
 
 // isTerminal: bytes of a stranger's file could command it.

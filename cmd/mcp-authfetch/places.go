@@ -39,6 +39,9 @@ func (p *program) openStore(cfg *config.Config) (tokenstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Store.Type == "keyring" {
+		return tokenstore.OpenKeyring(dir, tokenstore.FileOptions{Logger: p.log})
+	}
 	return tokenstore.OpenFile(dir, tokenstore.FileOptions{Logger: p.log})
 }
 

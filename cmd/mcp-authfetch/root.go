@@ -20,6 +20,7 @@ type program struct {
 		config    string
 		verbose   bool
 		logFormat string
+		paste     bool // of login: no browser here is the person's
 	}
 }
 

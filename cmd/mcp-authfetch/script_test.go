@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"world": startWorld, "set": set, "fill": fill, "await": await("stderr"), "await-stdout": await("stdout"), "exits": exits, "received": received, "arrives": arrives,
-			"expire": expire, "secrets": secrets, "jsonrpc": jsonrpc, "post": post, "clock": clock, "within": within,
+			"expire": expire, "secrets": secrets, "jsonrpc": jsonrpc, "post": post, "get": get, "stop": stop, "clock": clock, "within": within,
 		},
 	})
 }
@@ -215,17 +215,38 @@ func post(ts *testscript.TestScript, neg bool, args []string) {
 		name, value, _ := strings.Cut(args[2], ":")
 		req.Header.Set(name, value)
 	}
+	resp := send(ts, req)
+	if session := resp.Header.Get("Mcp-Session-Id"); session != "" {
+		ts.Setenv("MCP_SESSION", session)
+	}
+}
+
+// get reads a document under the name that a proxy in front of the server would have.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "get URL HOST")
+	req, err := http.NewRequest(http.MethodGet, args[0], nil)
+	ts.Check(err)
+	req.Host = args[1]
+	send(ts, req)
+}
+
+// send prints status and body.
+func send(ts *testscript.TestScript, req *http.Request) *http.Response {
 	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()
-	if session := resp.Header.Get("Mcp-Session-Id"); session != "" {
-		ts.Setenv("MCP_SESSION", session)
-	}
 	var body bytes.Buffer
 	_, err = body.ReadFrom(resp.Body)
 	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "%d\n%s\n", resp.StatusCode, body.String())
+	return resp
+}
+
+// stop ends a server for good.
+func stop(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1 && args[0] == "issuer", "stop issuer")
+	of(ts).issuer.Close()
 }
 
 // clock starts the time that within looks at.

@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mcp-authfetch/mcp-authfetch/auth"
+	"github.com/mcp-authfetch/mcp-authfetch/config"
+	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/server"
 	"github.com/mcp-authfetch/mcp-authfetch/tools"
 )
@@ -41,14 +44,33 @@ func (p *program) httpCommand() *cobra.Command {
 			if listen == "" {
 				listen = a.cfg.HTTP.Listen
 			}
+			documents, err := publicDocuments(a.cfg)
+			if err != nil {
+				return err
+			}
 			return server.ServeHTTP(cmd.Context(), server.New(p.webfetch(a), version()), server.HTTPOptions{
-				Listen: listen, Own: a.guard.Own, Logger: p.log,
+				Listen: listen, Own: a.guard.Own, Documents: documents, Logger: p.log,
 				Ready: func(url string) { fmt.Fprintln(p.stderr, "mcp-authfetch: MCP is served on", url) },
 			})
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "the `address` to listen on (default http.listen of the config, 127.0.0.1:8808)")
 	return cmd
+}
+
+// publicDocuments are what `http` serves to everybody: the client metadata document, at the path
+// of the URL under which a proxy in front of it makes it public.
+func publicDocuments(cfg *config.Config) (map[string][]byte, error) {
+	at := cfg.Login.ClientMetadataURL
+	if at == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := login.ClientMetadata(at)
+	return map[string][]byte{u.Path: doc}, err
 }
 
 func (p *program) webfetch(a *app) *tools.Webfetch {

@@ -98,6 +98,14 @@ var kinds = map[string]func(w *world) error{
 		w.useCertificate()
 		return nil
 	},
+	// An issuer that lets registrations be managed.
+	"managed": func(w *world) error {
+		return w.start(oauthtest.IssuerOptions{NoDevice: true, Management: true, IDToken: true}, oauthtest.ResourceOptions{Scopes: []string{"docs.read"}})
+	},
+	// Tokens bound to a key, at both ends with nonces.
+	"dpop": func(w *world) error {
+		return w.start(oauthtest.IssuerOptions{NoDevice: true, DPoP: true, DPoPNonce: true}, oauthtest.ResourceOptions{DPoP: true, DPoPNonce: true})
+	},
 	// A page that anybody may read, on a private address that nobody configured.
 	"private": func(w *world) error {
 		var err error
@@ -167,6 +175,7 @@ func pages() map[string]http.HandlerFunc {
 		"/image":  page(200, "image/png", "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"),
 		"/nginx":  page(400, "text/html", "<h1>400 Bad Request</h1>No required SSL certificate was sent"),
 		"/basic":  challenge(`Basic realm="docs"`),
+		"/form":   page(200, "text/html", "<title>Sign in</title><form><input name=user><input type=password></form>"),
 		"/slow":   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"/away": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "https://elsewhere.invalid/landing?x=1")

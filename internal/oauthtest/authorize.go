@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,6 +21,10 @@ type authorization struct {
 	challenge   string
 	scopes      []string
 	resources   []string
+	jkt         string // dpop_jkt (RFC 9449 §10)
+	nonce       string // OpenID Connect Core §3.1.2.1
+	acr         []string
+	maxAge      *int
 }
 
 // code is an authorization code (RFC 6749 §4.1.2).
@@ -39,16 +45,23 @@ func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 		i.turnAway(w, "The request cannot be read.")
 		return
 	}
+	if q.Has("request_uri") {
+		a, why := i.takePushed(q)
+		if a == nil {
+			i.turnAway(w, why)
+			return
+		}
+		i.ask(w, a)
+		return
+	}
 	// RFC 6749 §4.1.2.1: with a client or redirect URI in doubt, tell the person and do not redirect.
 	if len(q["client_id"]) != 1 || len(q["redirect_uri"]) != 1 {
 		i.turnAway(w, "The request must name one client_id and one redirect_uri.")
 		return
 	}
-	i.mu.Lock()
-	c := i.clients[q.Get("client_id")]
-	i.mu.Unlock()
+	c, why := i.findClient(r.Context(), q.Get("client_id"))
 	if c == nil {
-		i.turnAway(w, "The client is unknown.")
+		i.turnAway(w, "This client cannot be served: "+why+".")
 		return
 	}
 	a := &authorization{client: c, redirectURI: q.Get("redirect_uri"), state: q.Get("state"), challenge: q.Get("code_challenge")}
@@ -56,11 +69,20 @@ func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 		i.turnAway(w, "The redirect_uri is not registered for this client.")
 		return
 	}
-	if f := a.read(q); f != nil {
+	f := a.read(q)
+	if f == nil && i.options.PAR == "required" {
+		f = refuse("invalid_request", "the request must be pushed") // RFC 9126 §5
+	}
+	if f != nil {
 		note(w, "refused, %s: %s", f.code, f.description)
 		i.redirect(w, a, url.Values{"error": {f.code}, "error_description": {f.description}})
 		return
 	}
+	i.ask(w, a)
+}
+
+// ask has the person decide.
+func (i *Issuer) ask(w http.ResponseWriter, a *authorization) {
 	if i.options.AutoApprove {
 		i.approve(w, a)
 		return
@@ -69,9 +91,9 @@ func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	i.requests[id] = a
 	i.mu.Unlock()
-	note(w, "sign-in page shown for %s", c.name)
+	note(w, "sign-in page shown for %s", a.client.name)
 	writePage(w, http.StatusOK, "decision", decisionPage{
-		Title: "Sign in as " + subject, Client: c.name, Action: i.options.Path + "/authorize/decision", Request: id,
+		Title: "Sign in as " + subject, Client: a.client.name, Action: i.options.Path + "/authorize/decision", Request: id,
 		Resources: a.resources, Scopes: a.scopes,
 	})
 }
@@ -109,6 +131,22 @@ func (a *authorization) read(q url.Values) (f *refusal) {
 	if len(a.resources) == 0 {
 		return refuse("invalid_target", "resource is missing")
 	}
+	return a.readDemands(q)
+}
+
+// readDemands reads what the tokens shall be bound to and how the person shall sign in.
+func (a *authorization) readDemands(q url.Values) *refusal {
+	a.jkt, a.nonce, a.acr = q.Get("dpop_jkt"), q.Get("nonce"), strings.Fields(q.Get("acr_values"))
+	if sum, err := base64.RawURLEncoding.DecodeString(a.jkt); q.Has("dpop_jkt") && (err != nil || len(sum) != 32) {
+		return refuse("invalid_request", "dpop_jkt is not a SHA-256 thumbprint in base64url")
+	}
+	if q.Has("max_age") {
+		seconds, err := strconv.Atoi(q.Get("max_age"))
+		if err != nil || seconds < 0 {
+			return refuse("invalid_request", "max_age is not a number of seconds")
+		}
+		a.maxAge = &seconds
+	}
 	return nil
 }
 
@@ -144,8 +182,11 @@ func (i *Issuer) approve(w http.ResponseWriter, a *authorization) {
 	i.mu.Lock()
 	i.codes[value] = &code{
 		authorization: *a,
-		grant:         &grant{client: a.client, subject: subject, scopes: a.scopes, resources: a.resources},
-		expires:       time.Now().Add(codeLifetime),
+		grant: &grant{
+			client: a.client, subject: subject, scopes: a.scopes, resources: a.resources,
+			signedIn: true, nonce: a.nonce, acr: a.acr, maxAge: a.maxAge,
+		},
+		expires: time.Now().Add(codeLifetime),
 	}
 	i.mu.Unlock()
 	note(w, "%s signed in and approved: authorization code issued", subject)

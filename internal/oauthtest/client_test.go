@@ -65,7 +65,12 @@ type answer struct {
 
 func send(t *testing.T, req *http.Request) answer {
 	t.Helper()
-	resp, err := plain.Do(req)
+	return sendWith(t, plain, req)
+}
+
+func sendWith(t *testing.T, client *http.Client, req *http.Request) answer {
+	t.Helper()
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +107,11 @@ func bearer(t *testing.T, u string, token any) answer {
 
 func post(t *testing.T, u string, form url.Values, header ...string) answer {
 	t.Helper()
+	return postWith(t, plain, u, form, header...)
+}
+
+func postWith(t *testing.T, client *http.Client, u string, form url.Values, header ...string) answer {
+	t.Helper()
 	req, err := http.NewRequest(http.MethodPost, u, strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +120,7 @@ func post(t *testing.T, u string, form url.Values, header ...string) answer {
 	for n := 0; n < len(header); n += 2 {
 		req.Header.Set(header[n], header[n+1])
 	}
-	return send(t, req)
+	return sendWith(t, client, req)
 }
 
 func postJSON(t *testing.T, u string, v any) answer {

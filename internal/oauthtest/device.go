@@ -3,7 +3,6 @@ package oauthtest
 import (
 	"crypto/rand"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -49,7 +48,7 @@ func (i *Issuer) authorizeDevice(w http.ResponseWriter, r *http.Request) {
 	}
 	d := &device{
 		userCode: userCode(), expires: time.Now().Add(deviceLifetime),
-		grant:    &grant{client: c, subject: subject, scopes: wanted, resources: audience},
+		grant:    &grant{client: c, subject: subject, scopes: wanted, resources: audience, signedIn: true},
 		interval: time.Duration(min(max(interval, 0), 60)) * time.Second,
 	}
 	code := random()
@@ -77,9 +76,9 @@ func userCode() string {
 }
 
 // redeemDevice is one poll (RFC 8628 §3.4, §3.5).
-func (i *Issuer) redeemDevice(c *client, form url.Values, audience []string) (map[string]any, *refusal) {
-	d := i.devices[form.Get("device_code")]
-	if d == nil || d.grant.client != c || d.delivered {
+func (i *Issuer) redeemDevice(q *tokenRequest) (map[string]any, *refusal) {
+	d := i.devices[q.form.Get("device_code")]
+	if d == nil || d.grant.client != q.client || d.delivered {
 		return nil, refuse("invalid_grant", "the device code is unknown, used or was issued to another client")
 	}
 	now := time.Now()
@@ -100,13 +99,13 @@ func (i *Issuer) redeemDevice(c *client, form url.Values, audience []string) (ma
 		return nil, refuse("authorization_pending", "the person has not answered yet")
 	}
 	if len(d.grant.resources) == 0 {
-		d.grant.resources = audience
+		d.grant.resources = q.audience
 	}
-	if !subset(audience, d.grant.resources) {
+	if !subset(q.audience, d.grant.resources) {
 		return nil, refuse("invalid_target", "resource was not part of the device authorization request")
 	}
 	d.delivered = true
-	return i.issue(d.grant, audience, d.grant.scopes, true), nil
+	return i.issue(q, d.grant, d.grant.scopes, true), nil
 }
 
 // devicePage asks for the user code, then shows who asks for what (RFC 8628 §3.3).

@@ -1,65 +1,40 @@
 package oauthtest
 
 import (
-	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
-
-// IssuerOptions shape an [Issuer]. The zero value is a well-behaved server that offers everything.
-type IssuerOptions struct {
-	TLS    *tls.Config // nil: plain http on loopback
-	Listen string      // "": 127.0.0.1:0; the host given here is the host of the URL
-	Path   string      // path of the issuer identifier, such as "/tenant1"
-	Log    *Log        // nil: its own
-
-	TokenLifetime  time.Duration // 0: one hour; negative: expires_in is omitted, tokens do not expire
-	NoRefresh      bool          // issue no refresh tokens
-	NoRegistration bool          // no dynamic registration (RFC 7591)
-	NoDevice       bool          // no device grant (RFC 8628)
-	NoISS          bool          // neither announce nor send iss (RFC 9207)
-	NoPKCEMetadata bool          // do not announce S256; it is demanded all the same
-	NoCode         bool          // no authorization endpoint and no code grant
-	RotateRefresh  bool          // each refresh token works once; using one again revokes its family
-	OIDCOnly       bool          // metadata only where OpenID Connect Discovery puts it: path + /.well-known/openid-configuration
-	AutoApprove    bool          // the authorization endpoint redirects back at once, with no person
-	DeviceInterval int           // seconds; 0: 1. Sent as it is, enforced up to 60
-
-	// Clients registered beforehand: client_id to secret, "" for a public client. One with a secret
-	// may use client_secret_basic or client_secret_post.
-	Clients map[string]string
-	// RedirectURIs of those clients; nil: /callback on 127.0.0.1 or [::1], any port (RFC 8252 §7.3).
-	RedirectURIs []string
-
-	Edit         func(path string, metadata map[string]any) // change a metadata document before it is sent
-	EditReply    func(path string, reply map[string]any)    // change a JSON reply of /token, /register or /device_authorization
-	EditRedirect func(query url.Values)                     // change what the redirect back to the client carries
-	// Handle overrides an endpoint by the end of its path ("/token", "/register"); the longest wins.
-	Handle map[string]http.HandlerFunc
-}
 
 // Issuer is a running authorization server with one user, alice.
 type Issuer struct {
-	URL string // the issuer identifier (RFC 8414 §2)
-	Log *Log
+	URL      string // the issuer identifier (RFC 8414 §2)
+	AliasURL string // where the endpoints of clients with a certificate are, "" without Aliases
+	Log      *Log
 
-	options IssuerOptions
-	origin  string
-	server  *server
+	options    IssuerOptions
+	origin     string
+	server     *server
+	alias      *server // nil without Aliases
+	proofs     *proofs
+	signingKey *jose.JSONWebKey
 
-	mu        sync.Mutex // guards all below
-	clients   map[string]*client
-	requests  map[string]*authorization // shown to the person, not yet decided
-	codes     map[string]*code
-	access    map[string]*accessToken
-	refresh   map[string]*refreshToken
-	devices   map[string]*device // by device code
-	reuses    int
-	slowDowns int
+	mu         sync.Mutex // guards all below
+	clients    map[string]*client
+	requests   map[string]*authorization // shown to the person, not yet decided
+	pushed     map[string]pushed         // by request_uri
+	codes      map[string]*code
+	access     map[string]*accessToken
+	refresh    map[string]*refreshToken
+	devices    map[string]*device // by device code
+	assertions map[string]bool    // jti of client assertions
+	reuses     int
+	slowDowns  int
 }
 
 // grant is what a person, or a client for itself, allowed. Its tokens are one family.
@@ -69,6 +44,11 @@ type grant struct {
 	scopes    []string
 	resources []string
 	revoked   bool
+
+	signedIn bool     // a person did, which an ID token can tell
+	nonce    string   // for the ID token
+	acr      []string // what the authorization request demanded of the sign-in (RFC 9470)
+	maxAge   *int
 }
 
 // NewIssuer starts an authorization server; Close it.
@@ -82,24 +62,50 @@ func NewIssuer(o IssuerOptions) (*Issuer, error) {
 	if o.Log == nil {
 		o.Log = new(Log)
 	}
-	l, origin, err := listen(o.Listen, o.TLS)
+	o.DPoP = o.DPoP || o.RequireDPoP || o.DPoPNonce
+	switch o.PAR {
+	case "", "offered", "required":
+	default:
+		return nil, fmt.Errorf("PAR %q is not offered or required", o.PAR)
+	}
+	if o.TLS == nil && o.needsCertificates() {
+		return nil, errors.New("client certificates need TLS")
+	}
+	key, err := newSigningKey()
+	if err != nil {
+		return nil, err
+	}
+	main := o.TLS
+	if o.needsCertificates() && !o.Aliases {
+		main = asking(o.TLS, o.ClientCA)
+	}
+	l, origin, err := listen(o.Listen, main)
 	if err != nil {
 		return nil, err
 	}
 	i := &Issuer{
-		URL: origin + o.Path, Log: o.Log, options: o, origin: origin,
-		clients: map[string]*client{}, requests: map[string]*authorization{}, codes: map[string]*code{},
-		access: map[string]*accessToken{}, refresh: map[string]*refreshToken{}, devices: map[string]*device{},
+		URL: origin + o.Path, Log: o.Log, options: o, origin: origin, proofs: newProofs(origin, o.DPoPNonce), signingKey: key,
+		clients: map[string]*client{}, requests: map[string]*authorization{}, pushed: map[string]pushed{}, codes: map[string]*code{},
+		access: map[string]*accessToken{}, refresh: map[string]*refreshToken{}, devices: map[string]*device{}, assertions: map[string]bool{},
 	}
-	for id, secret := range o.Clients {
-		i.clients[id] = i.preregistered(id, secret)
+	i.preregister()
+	if o.Aliases {
+		if err := i.startAlias(); err != nil {
+			_ = l.Close()
+			return nil, err
+		}
 	}
-	i.server = serve(l, o.TLS, i)
+	i.server = serve(l, main, i)
 	return i, nil
 }
 
 // Close stops the server and waits for its handlers.
-func (i *Issuer) Close() { i.server.close() }
+func (i *Issuer) Close() {
+	i.server.close()
+	if i.alias != nil {
+		i.alias.close()
+	}
+}
 
 // ServeHTTP answers as the started server does, for a client that has no network.
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -156,6 +162,15 @@ func (i *Issuer) ExpireDeviceCodes() {
 	}
 }
 
+// ExpirePushedRequests makes every request_uri handed out so far expired.
+func (i *Issuer) ExpirePushedRequests() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for uri, p := range i.pushed {
+		i.pushed[uri] = pushed{p.authorization, time.Unix(0, 0)}
+	}
+}
+
 // RefreshReuseDetected returns how often a rotated refresh token was presented again.
 func (i *Issuer) RefreshReuseDetected() int {
 	i.mu.Lock()
@@ -193,6 +208,12 @@ func (i *Issuer) route(path string) http.HandlerFunc {
 		return i.revoke
 	case endpoint == "/register" && !o.NoRegistration:
 		return i.register
+	case strings.HasPrefix(endpoint, managePath) && o.Management && !o.NoRegistration:
+		return i.manage
+	case endpoint == "/par" && o.PAR != "" && !o.NoCode:
+		return i.push
+	case endpoint == "/jwks" && o.IDToken:
+		return i.keys
 	case endpoint == "/device_authorization" && !o.NoDevice:
 		return i.authorizeDevice
 	case endpoint == "/device" && !o.NoDevice:

@@ -38,7 +38,7 @@ type Event struct {
 	Form              url.Values  // the body, where it is application/x-www-form-urlencoded
 	Header            http.Header // with Host among them
 	Body              []byte      // the first 64 KiB
-	ClientCertificate string      // common name of the verified client certificate, "" where there is none
+	ClientCertificate string      // common name of the client certificate, "" where there is none
 	Status            int
 	Note              string // what happened, in words
 }
@@ -116,8 +116,8 @@ func (l *Log) record(server string, h http.Handler, w http.ResponseWriter, r *ht
 	if isForm(r) {
 		e.Form, _ = url.ParseQuery(string(e.Body))
 	}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		e.ClientCertificate = r.TLS.VerifiedChains[0][0].Subject.CommonName
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		e.ClientCertificate = r.TLS.PeerCertificates[0].Subject.CommonName
 	}
 	rec := &recorder{ResponseWriter: w, log: l, event: l.begin(e)}
 	h.ServeHTTP(rec, r)

@@ -1,7 +1,9 @@
 package oauthtest
 
 import (
+	"crypto"
 	"encoding/json"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -18,16 +20,38 @@ type client struct {
 	redirectURIs []string
 	grants       []string
 	dynamic      bool
+
+	key         crypto.PublicKey // of private_key_jwt
+	certificate string           // as in [IssuerOptions.CertificateClients]
+	management  string           // registration access token (RFC 7592), "" for none
+	registered  map[string]any   // the reply to the registration
 }
 
 func (c *client) mayUse(grantType string) bool { return slices.Contains(c.grants, grantType) }
 
-func (i *Issuer) preregistered(id, secret string) *client {
-	c := &client{id: id, secret: secret, name: id, methods: []string{"none"}, redirectURIs: i.options.RedirectURIs, grants: i.grantTypes()}
-	if secret != "" {
-		c.methods = []string{"client_secret_basic", "client_secret_post"}
+// isPublic: nothing but the tokens themselves says who presents them.
+func (c *client) isPublic() bool { return slices.Contains(c.methods, "none") }
+
+// preregister makes the clients of the options.
+func (i *Issuer) preregister() {
+	add := func(id string, methods ...string) *client {
+		c := &client{id: id, name: id, methods: methods, redirectURIs: i.options.RedirectURIs, grants: i.grantTypes()}
+		i.clients[id] = c
+		return c
 	}
-	return c
+	for id, secret := range i.options.Clients {
+		if secret == "" {
+			add(id, "none")
+		} else {
+			add(id, "client_secret_basic", "client_secret_post").secret = secret
+		}
+	}
+	for id, key := range i.options.ClientKeys {
+		add(id, "private_key_jwt").key = key
+	}
+	for id, wanted := range i.options.CertificateClients {
+		add(id, certificateMethod(wanted)).certificate = wanted
+	}
 }
 
 // registration is the client metadata of RFC 7591 §2 that the fake looks at.
@@ -81,6 +105,12 @@ func (i *Issuer) register(w http.ResponseWriter, r *http.Request) {
 		reply["client_secret"] = c.secret
 		reply["client_secret_expires_at"] = 0
 	}
+	if i.options.Management {
+		c.management = random()
+		reply["registration_access_token"] = c.management
+		reply["registration_client_uri"] = i.URL + managePath + c.id
+	}
+	c.registered = maps.Clone(reply)
 	i.mu.Lock()
 	i.clients[c.id] = c
 	i.mu.Unlock()
@@ -107,7 +137,7 @@ func (m *registration) setDefaults() {
 func (m *registration) validate() *refusal {
 	for _, g := range m.GrantTypes {
 		switch g {
-		case "authorization_code", "refresh_token", deviceGrant:
+		case "authorization_code", "refresh_token", deviceGrant, jwtBearerGrant, exchangeGrant:
 		case "client_credentials":
 			if m.AuthMethod == "none" {
 				return refuse("invalid_client_metadata", "client_credentials needs a client that authenticates")

@@ -2,6 +2,7 @@ package oauthtest
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,6 +20,12 @@ type ResourceOptions struct {
 	Pages  map[string]Page // by path; nil: a small documentation site, "/" and "/docs/handbook"
 	Public []string        // path prefixes that need no token
 	Scopes []string        // needed, and named in the challenge and in the metadata
+
+	DPoP             bool   // only tokens bound to a key, with proofs (RFC 9449)
+	DPoPNonce        bool   // proofs need a nonce of this server
+	CertificateBound bool   // only tokens bound to the certificate of the connection (RFC 8705 §3)
+	ACR              string // the token needs one of these authentication classes (RFC 9470)
+	MaxAge           int    // and a sign-in no older than so many seconds; 0: of any age
 
 	// Metadata says where the protected resource metadata (RFC 9728) is found:
 	// "header" (or ""): the challenge names it;
@@ -48,6 +55,7 @@ type Resource struct {
 
 	options ResourceOptions
 	idPath  string // path of the ResourceID, "" for the root
+	proofs  *proofs
 	server  *server
 }
 
@@ -70,11 +78,18 @@ func NewResource(o ResourceOptions) (*Resource, error) {
 	if o.Log == nil {
 		o.Log = new(Log)
 	}
+	o.DPoP = o.DPoP || o.DPoPNonce
+	if o.CertificateBound {
+		if o.TLS == nil {
+			return nil, errors.New("client certificates need TLS")
+		}
+		o.TLS = asking(o.TLS, nil)
+	}
 	l, origin, err := listen(o.Listen, o.TLS)
 	if err != nil {
 		return nil, err
 	}
-	s := &Resource{URL: origin, Log: o.Log, options: o, idPath: strings.TrimSuffix(id.Path, "/")}
+	s := &Resource{URL: origin, Log: o.Log, options: o, idPath: strings.TrimSuffix(id.Path, "/"), proofs: newProofs(origin, o.DPoPNonce)}
 	s.server = serve(l, o.TLS, s)
 	return s, nil
 }
@@ -183,6 +198,13 @@ func (s *Resource) metadata(id string) http.HandlerFunc {
 		}
 		if len(s.options.Scopes) > 0 {
 			m["scopes_supported"] = s.options.Scopes
+		}
+		if s.options.DPoP {
+			m["dpop_bound_access_tokens_required"] = true
+			m["dpop_signing_alg_values_supported"] = []string{"ES256"}
+		}
+		if s.options.CertificateBound {
+			m["tls_client_certificate_bound_access_tokens"] = true
 		}
 		if s.options.EditMetadata != nil {
 			s.options.EditMetadata(m)

@@ -1,11 +1,8 @@
 package oauthtest
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,11 +13,39 @@ type accessToken struct {
 	audience []string
 	scopes   []string
 	expires  time.Time // zero: never
+	bound    binding
 }
 
 type refreshToken struct {
 	grant *grant
-	used  bool // rotated away
+	used  bool    // rotated away
+	bound binding // of a public client
+}
+
+// binding is what a token is bound to; "" is nothing.
+type binding struct {
+	jkt string // thumbprint of a DPoP key (RFC 9449 §6)
+	x5t string // thumbprint of a certificate (RFC 8705 §3)
+}
+
+// tokenRequest is a request of an authenticated client to the token endpoint.
+type tokenRequest struct {
+	client   *client
+	form     url.Values
+	audience []string
+	bound    binding
+}
+
+type redeemer func(*tokenRequest) (map[string]any, *refusal)
+
+// locked runs redeem with i.mu held. The grants that the options answer do without, because those
+// functions may ask the issuer.
+func (i *Issuer) locked(redeem redeemer) redeemer {
+	return func(q *tokenRequest) (map[string]any, *refusal) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		return redeem(q)
+	}
 }
 
 // token is the token endpoint (RFC 6749 §3.2).
@@ -47,7 +72,8 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	audience, f := resources(form)
-	if f == nil && len(audience) == 0 {
+	// An exchange may name its audience in another way.
+	if f == nil && len(audience) == 0 && kind != exchangeGrant {
 		// RFC 8707 §2 lets a server refuse a request that does not say whom the token is for.
 		f = refuse("invalid_target", "resource is missing")
 	}
@@ -55,12 +81,16 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		f.write(w)
 		return
 	}
-	redeem := map[string]func(*client, url.Values, []string) (map[string]any, *refusal){
-		"authorization_code": i.redeemCode, "refresh_token": i.redeemRefresh, deviceGrant: i.redeemDevice, "client_credentials": i.redeemClient,
+	bound, f := i.binding(w, r)
+	if f != nil {
+		f.write(w)
+		return
+	}
+	redeem := map[string]redeemer{
+		"authorization_code": i.locked(i.redeemCode), "refresh_token": i.locked(i.redeemRefresh), deviceGrant: i.locked(i.redeemDevice),
+		"client_credentials": i.redeemClient, jwtBearerGrant: i.redeemAssertion, exchangeGrant: i.redeemExchange,
 	}[kind]
-	i.mu.Lock()
-	reply, f := redeem(c, form, audience)
-	i.mu.Unlock()
+	reply, f := redeem(&tokenRequest{c, form, audience, bound})
 	if f != nil {
 		f.write(w)
 		return
@@ -73,101 +103,29 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	i.reply(w, r, http.StatusOK, reply)
 }
 
-// redeemCode is RFC 6749 §4.1.3 with RFC 7636 §4.6. The redeem functions run with i.mu held.
-func (i *Issuer) redeemCode(c *client, form url.Values, audience []string) (map[string]any, *refusal) {
-	k := i.codes[form.Get("code")]
-	if k == nil || k.client != c {
-		return nil, refuse("invalid_grant", "the code is unknown or was issued to another client")
+// binding is what the tokens of a request are to be bound to.
+func (i *Issuer) binding(w http.ResponseWriter, r *http.Request) (b binding, f *refusal) {
+	if i.options.CertificateBound {
+		b.x5t = certificateThumbprint(r)
 	}
-	if k.used {
-		k.grant.revoked = true // RFC 6749 §4.1.2: it may have been stolen
-		return nil, refuse("invalid_grant", "the code was used before; its tokens are revoked")
+	if i.options.RequireDPoP || i.options.DPoP && len(r.Header.Values("DPoP")) > 0 {
+		b.jkt, f = i.proofs.check(w, r, "")
 	}
-	k.used = true
-	if !time.Now().Before(k.expires) {
-		return nil, refuse("invalid_grant", "the code has expired")
-	}
-	if form.Get("redirect_uri") != k.redirectURI {
-		return nil, refuse("invalid_grant", "redirect_uri differs from that of the authorization request")
-	}
-	if f := verify(form.Get("code_verifier"), k.challenge); f != nil {
-		return nil, f
-	}
-	if !subset(audience, k.resources) {
-		return nil, refuse("invalid_target", "resource was not part of the authorization request")
-	}
-	return i.issue(k.grant, audience, k.scopes, true), nil
-}
-
-var verifierSyntax = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`) // RFC 7636 §4.1
-
-func verify(verifier, challenge string) *refusal {
-	if verifier == "" {
-		return refuse("invalid_grant", "code_verifier is missing")
-	}
-	if !verifierSyntax.MatchString(verifier) {
-		return refuse("invalid_grant", "code_verifier is not 43 to 128 unreserved characters")
-	}
-	sum := sha256.Sum256([]byte(verifier))
-	if base64.RawURLEncoding.EncodeToString(sum[:]) != challenge {
-		return refuse("invalid_grant", "code_verifier does not match code_challenge")
-	}
-	return nil
-}
-
-// redeemRefresh is RFC 6749 §6.
-func (i *Issuer) redeemRefresh(c *client, form url.Values, audience []string) (map[string]any, *refusal) {
-	value := form.Get("refresh_token")
-	t := i.refresh[value]
-	if t == nil || t.grant.client != c {
-		return nil, refuse("invalid_grant", "the refresh token is unknown, revoked or was issued to another client")
-	}
-	if t.used {
-		i.reuses++
-		t.grant.revoked = true // RFC 9700 §4.14.2
-		return nil, refuse("invalid_grant", "the refresh token was used before; its family is revoked")
-	}
-	if t.grant.revoked {
-		return nil, refuse("invalid_grant", "the refresh token is revoked")
-	}
-	if !subset(audience, t.grant.resources) {
-		return nil, refuse("invalid_target", "resource was not granted")
-	}
-	wanted, f := scopes(form)
-	if f != nil {
-		return nil, f
-	}
-	if wanted == nil {
-		wanted = t.grant.scopes
-	}
-	if !subset(wanted, t.grant.scopes) {
-		return nil, refuse("invalid_scope", "scope exceeds what was granted")
-	}
-	t.used = i.options.RotateRefresh
-	return i.issue(t.grant, audience, wanted, i.options.RotateRefresh), nil
-}
-
-// redeemClient is RFC 6749 §4.4; it yields no refresh token.
-func (i *Issuer) redeemClient(c *client, form url.Values, audience []string) (map[string]any, *refusal) {
-	if c.secret == "" {
-		return nil, refuse("unauthorized_client", "a public client cannot act for itself")
-	}
-	wanted, f := scopes(form)
-	if f != nil {
-		return nil, f
-	}
-	return i.issue(&grant{client: c, subject: c.id, scopes: wanted, resources: audience}, audience, wanted, false), nil
+	return b, f
 }
 
 // issue makes tokens of g; i.mu is held.
-func (i *Issuer) issue(g *grant, audience, granted []string, refreshable bool) map[string]any {
+func (i *Issuer) issue(q *tokenRequest, g *grant, granted []string, refreshable bool) map[string]any {
 	lifetime := i.options.TokenLifetime
 	if lifetime == 0 {
 		lifetime = time.Hour
 	}
-	t := &accessToken{grant: g, audience: audience, scopes: granted}
+	t := &accessToken{grant: g, audience: q.audience, scopes: granted, bound: q.bound}
 	value := random()
 	reply := map[string]any{"access_token": value, "token_type": "Bearer"}
+	if q.bound.jkt != "" {
+		reply["token_type"] = "DPoP"
+	}
 	if lifetime > 0 {
 		t.expires = time.Now().Add(lifetime)
 		reply["expires_in"] = int(lifetime.Seconds())
@@ -178,31 +136,40 @@ func (i *Issuer) issue(g *grant, audience, granted []string, refreshable bool) m
 	i.access[value] = t
 	if refreshable && !i.options.NoRefresh && g.client.mayUse("refresh_token") {
 		value := random()
-		i.refresh[value] = &refreshToken{grant: g}
+		t := &refreshToken{grant: g}
+		if g.client.isPublic() {
+			t.bound = q.bound
+		}
+		i.refresh[value] = t
 		reply["refresh_token"] = value
+	}
+	if i.options.IDToken && g.signedIn {
+		if signed, err := i.idToken(g); err == nil {
+			reply["id_token"] = signed
+		}
 	}
 	return reply
 }
 
 const insufficientScope = "the token lacks a scope"
 
-// check returns the subject of an acceptable token, or why it is not; audience lists the
-// identifiers that the resource goes by.
-func (i *Issuer) check(token string, audience, needed []string) (subject, why string) {
+// check returns the token, nil where it is unknown, and why it is not acceptable; audience lists
+// the identifiers that the resource goes by.
+func (i *Issuer) check(token string, audience, needed []string) (t *accessToken, why string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	t := i.access[token]
+	t = i.access[token]
 	switch {
 	case t == nil:
-		return "", "the token is unknown or revoked"
+		return nil, "the token is unknown or revoked"
 	case t.grant.revoked:
-		return "", "the token is revoked"
+		return t, "the token is revoked"
 	case !t.expires.IsZero() && !time.Now().Before(t.expires):
-		return "", "the token has expired"
+		return t, "the token has expired"
 	case !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(t.audience, a) }):
-		return "", "the token is for another resource"
+		return t, "the token is for another resource"
 	case !subset(needed, t.scopes):
-		return "", insufficientScope
+		return t, insufficientScope
 	}
-	return t.grant.subject, ""
+	return t, ""
 }
