@@ -4,7 +4,6 @@ package action
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -162,25 +161,3 @@ type endError struct{ code, message, hint string }
 func (e *endError) Error() string { return e.message }
 func (e *endError) Code() string  { return e.code }
 func (e *endError) Hint() string  { return e.hint }
-
-// PortError says that the fixed port for login pages cannot be had.
-type PortError struct {
-	Port int
-	Err  error
-}
-
-func (e *PortError) Error() string {
-	return fmt.Sprintf("the login page cannot listen on 127.0.0.1:%d: %v", e.Port, e.Err)
-}
-func (e *PortError) Unwrap() error { return e.Err }
-
-// Code is the stable machine code of this error.
-func (e *PortError) Code() string { return "login.port" }
-
-// Hint says what to do.
-func (e *PortError) Hint() string {
-	if e.Port == 0 {
-		return "the machine must allow listening on the loopback address"
-	}
-	return "stop the program that holds the port, or set login.port to another one (0 takes any free port)"
-}

@@ -3,12 +3,9 @@ package action
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -19,26 +16,27 @@ import (
 
 // DeskOptions configure a [Desk]. The zero value works.
 type DeskOptions struct {
-	Port    int           // of the loopback listener; 0: any free one
+	Port    int           // of the loopback listeners; 0: any free one
 	Timeout time.Duration // how long an action waits for its person; 0: 10 minutes
 	// Open shows url to the person in a browser. It returns an error when it could not. nil: nobody opens anything.
 	Open func(ctx context.Context, url string) error
-	// Own is told the listener's address and returns what to call when it is closed. nil: nobody.
+	// Own is told the address of each listener and returns what to call when it is closed. nil: nobody.
 	Own    func(netip.AddrPort) (release func())
 	Logger *slog.Logger // nil: silent
 }
 
-// Desk shows pages on a loopback listener and takes the answers. The listener is there only
-// while an action waits.
+// Desk shows pages on the loopback addresses 127.0.0.1 and, where there is one, ::1, and takes the
+// answers. It listens only while an action waits.
 type Desk struct {
 	opts   DeskOptions
 	linger time.Duration // how long the listener outlives its last action: the person is still reading the last page
+	listen func(network, address string) (net.Listener, error)
 
 	mu        sync.Mutex // guards what follows
 	srv       *listener
 	closed    bool
 	pending   map[string]*pending // by id
-	states    map[string]waiting  // by OAuth state
+	states    map[string]*pending // by OAuth state
 	recent    []*pending          // ended ones, so that a reload of their page is explained
 	idleSince time.Time           // when the last action was removed
 	opened    []time.Time         // when pages were opened by themselves, of the last minute
@@ -60,8 +58,9 @@ type Next struct {
 	// State and Callback tell the desk which answer of the issuer belongs here (RFC 6749 §4.1.2).
 	State    string
 	Callback func(ctx context.Context, answer url.Values) error
-	// RedirectURI is where that answer must arrive: a path below the redirect URI that Continue was
-	// given, or "" for that one itself. An answer that arrives elsewhere changes nothing.
+	// RedirectURI is where that answer must arrive: the redirect URI that Continue was given ("" for
+	// that one itself) or a path below it, whose host may be localhost or [::1] instead. An answer
+	// that arrives elsewhere changes nothing.
 	RedirectURI string
 }
 
@@ -70,9 +69,14 @@ type pending struct {
 	target string
 	goOn   func() (Next, error) // runs Continue once, however often the button is pressed
 	timer  *time.Timer
-	used   atomic.Bool  // a callback with the right state has come
+	used   atomic.Bool  // an answer of the issuer with the right state has come
 	answer atomic.Int32 // the first button pressed: unanswered, continued or cancelled
-	state  string       // guarded by Desk.mu
+
+	// What follows is set once, under Desk.mu, when the issuer's answer can come.
+	state     string
+	authorize string   // where the person signs in
+	redirect  *url.URL // where the answer must arrive
+	callback  func(ctx context.Context, answer url.Values) error
 }
 
 // The values of pending.answer.
@@ -82,20 +86,6 @@ const (
 	cancelled
 )
 
-// waiting is who gets the issuer's answer.
-type waiting struct {
-	p           *pending
-	redirectURI string
-	callback    func(ctx context.Context, answer url.Values) error
-}
-
-type listener struct {
-	base    string // http://127.0.0.1:PORT
-	port    net.Listener
-	server  *http.Server
-	release func()
-}
-
 // NewDesk returns a desk without a listener yet.
 func NewDesk(opts DeskOptions) *Desk {
 	if opts.Timeout <= 0 {
@@ -104,7 +94,7 @@ func NewDesk(opts DeskOptions) *Desk {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Desk{opts: opts, linger: 30 * time.Second, pending: map[string]*pending{}, states: map[string]waiting{}}
+	return &Desk{opts: opts, linger: 30 * time.Second, listen: net.Listen, pending: map[string]*pending{}, states: map[string]*pending{}}
 }
 
 // Timeout is how long an action waits for its person.
@@ -119,13 +109,13 @@ func (d *Desk) Place(f Form) (*Action, error) {
 		return nil, ErrClosed
 	}
 	if d.srv == nil {
-		srv, err := d.listen()
+		srv, err := d.open()
 		if err != nil {
 			return nil, err
 		}
 		d.srv = srv
 	}
-	id, base := rand.Text(), d.srv.base
+	id, srv, base := rand.Text(), d.srv, d.srv.base()
 	f.Prompt.URL = base + "/l/" + id
 	f.Prompt.Opened = false
 	f.Prompt.ExpiresAt = time.Now().Add(d.opts.Timeout)
@@ -139,7 +129,7 @@ func (d *Desk) Place(f Form) (*Action, error) {
 			if n.RedirectURI == "" {
 				n.RedirectURI = base + callbackPath
 			}
-			d.expect(p, n)
+			err = d.expect(p, srv, n)
 		}
 		return n, err
 	})
@@ -231,53 +221,6 @@ func (d *Desk) closeIdle(srv *listener) {
 	}
 }
 
-// freePort gives the port back at once, so that the next Place can have it while the returned
-// listener's connections end; nil without one. The caller holds mu.
-func (d *Desk) freePort() *listener {
-	srv := d.srv
-	d.srv = nil
-	if srv != nil {
-		_ = srv.port.Close()
-	}
-	return srv
-}
-
-func (d *Desk) listen() (*listener, error) {
-	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", d.opts.Port))
-	if err != nil {
-		return nil, &PortError{Port: d.opts.Port, Err: err}
-	}
-	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	srv := &listener{base: "http://" + addr.String(), port: l, release: func() {}}
-	if d.opts.Own != nil {
-		srv.release = d.opts.Own(addr)
-	}
-	srv.server = &http.Server{
-		Handler:           d.handler(addr.String()),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      60 * time.Second, // Continue and the callback talk to the issuer
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(d.opts.Logger.Handler(), slog.LevelDebug),
-	}
-	go func() {
-		if err := srv.server.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			d.opts.Logger.Error("the login page stopped", "error", err)
-		}
-	}()
-	return srv, nil
-}
-
-func (l *listener) close(grace time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	if l.server.Shutdown(ctx) != nil {
-		_ = l.server.Close()
-	}
-	l.release()
-}
-
 // find returns the waiting action of id, or the ended one.
 func (d *Desk) find(id string) (p *pending, waiting bool) {
 	d.mu.Lock()
@@ -293,22 +236,39 @@ func (d *Desk) find(id string) (p *pending, waiting bool) {
 	return nil, false
 }
 
-func (d *Desk) byState(state string) (waiting, bool) {
+// byState returns the action that an answer of an issuer belongs to, nil if there is none. It may
+// have ended a short while ago.
+func (d *Desk) byState(state string) *pending {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w, ok := d.states[state]
-	return w, ok && w.p.waits()
+	if p := d.states[state]; p != nil {
+		return p
+	}
+	for _, p := range d.recent {
+		if p.state == state && state != "" {
+			return p
+		}
+	}
+	return nil
 }
 
 // waits reports whether the person can still answer; what has ended is removed a moment later.
 func (p *pending) waits() bool { return p.EndedAt().IsZero() }
 
-// expect lets the callback find p, unless p has ended meanwhile.
-func (d *Desk) expect(p *pending, n Next) {
+// expect lets the issuer's answer find p, unless p has ended meanwhile.
+func (d *Desk) expect(p *pending, srv *listener, n Next) error {
+	if n.State == "" {
+		return nil
+	}
+	redirect, err := srv.arrives(n.RedirectURI)
+	if err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.pending[p.id] == p && n.State != "" {
-		p.state = n.State
-		d.states[n.State] = waiting{p, n.RedirectURI, n.Callback}
+	if d.pending[p.id] == p {
+		p.state, p.authorize, p.redirect, p.callback = n.State, n.URL, redirect, n.Callback
+		d.states[n.State] = p
 	}
+	return nil
 }

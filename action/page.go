@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
@@ -38,7 +39,9 @@ type view struct {
 // callbackPath is where an issuer sends the browser back to.
 const callbackPath = "/callback"
 
-func (d *Desk) handler(host string) http.Handler {
+// handler answers at the hosts of l: all at its own, the callback also at the other names of it.
+func (d *Desk) handler(l *listener) http.Handler {
+	own, others := l.host("127.0.0.1"), []string{l.host("localhost"), l.host("::1")}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /l/{id}", d.showPage)
 	mux.HandleFunc("POST /l/{id}", d.takeAnswer)
@@ -50,13 +53,17 @@ func (d *Desk) handler(host string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header(w, "") // also for what the mux answers itself
 		// A page of another site that got its name to resolve to us must not talk to us (DNS rebinding).
-		if r.Host != host {
+		if r.Host != own && !(isCallback(r.URL.Path) && slices.Contains(others, r.Host)) {
 			d.write(w, r, http.StatusForbidden, "", view{Title: "Refused", Text: "This page is only for this computer's own browser."})
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 		mux.ServeHTTP(w, r)
 	})
+}
+
+func isCallback(path string) bool {
+	return path == callbackPath || strings.HasPrefix(path, callbackPath+"/")
 }
 
 func (d *Desk) showPage(w http.ResponseWriter, r *http.Request) {
@@ -109,19 +116,27 @@ func (d *Desk) cancel(w http.ResponseWriter, r *http.Request, p *pending) {
 
 // goOn leads the browser on; pressing the button again leads to the same place.
 func (d *Desk) goOn(w http.ResponseWriter, r *http.Request, p *pending) {
-	if !p.answer.CompareAndSwap(unanswered, continued) && p.answer.Load() == cancelled {
+	next := p.proceed()
+	if next == "" {
 		d.writeEnd(w, r, p)
 		return
 	}
-	next, err := p.goOn()
-	if err != nil || next.URL == "" {
+	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+// proceed presses the button. It returns where the browser goes next, or "" when the action has ended.
+func (p *pending) proceed() (next string) {
+	if !p.answer.CompareAndSwap(unanswered, continued) && p.answer.Load() == cancelled {
+		return ""
+	}
+	n, err := p.goOn()
+	if err != nil || n.URL == "" {
 		p.End(err)
 	}
 	if !p.waits() {
-		d.writeEnd(w, r, p)
-		return
+		return ""
 	}
-	http.Redirect(w, r, next.URL, http.StatusSeeOther)
+	return n.URL
 }
 
 // takeCallback takes the issuer's answer. An unknown state, or one given twice, changes nothing.
@@ -131,38 +146,59 @@ func (d *Desk) takeCallback(w http.ResponseWriter, r *http.Request) {
 		d.write(w, r, http.StatusMethodNotAllowed, "", view{Title: "Not allowed", Text: "Only a browser's GET is taken here."})
 		return
 	}
-	answer, err := url.ParseQuery(r.URL.RawQuery)
 	bad := func(text string) {
 		d.write(w, r, http.StatusBadRequest, "", view{Title: "This answer belongs to no sign-in", Text: text})
 	}
+	answer, err := parseAnswer(r.URL.RawQuery)
 	if err != nil {
-		bad("The address could not be read.")
+		bad("Nothing was changed: " + err.Error() + ".")
 		return
+	}
+	p := d.byState(answer.Get("state"))
+	switch {
+	case p == nil || p.redirect.Host != r.Host || p.redirect.EscapedPath() != r.URL.EscapedPath():
+		bad("Nothing was changed. If you were signing in, go back to the page that the link opened.")
+	case !p.waits() && !p.used.Load() && errors.Is(p.Err(), ErrExpired):
+		d.writeEnd(w, r, p)
+	case !p.waits():
+		bad("Nothing was changed: that sign-in has ended.")
+	case p.used.Swap(true):
+		bad("It was already used.")
+	default:
+		p.take(r.Context(), answer)
+		d.writeEnd(w, r, p)
+	}
+}
+
+var (
+	errUnreadable = errors.New("the address could not be read")
+	errTwice      = errors.New("a part of the address stands there twice")
+)
+
+// parseAnswer reads an authorization response (RFC 6749 §4.1.2, whose parameters must not be repeated, §3.1).
+func parseAnswer(query string) (url.Values, error) {
+	answer, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, errUnreadable
 	}
 	for _, name := range []string{"state", "code", "iss", "error"} {
 		if len(answer[name]) > 1 {
-			bad("A part of the address stands there twice.")
-			return
+			return nil, errTwice
 		}
 	}
-	to, ok := d.byState(answer.Get("state"))
-	if !ok || to.redirectURI != "http://"+r.Host+r.URL.Path {
-		bad("Nothing was changed. If you were signing in, go back to the page that the link opened.")
-		return
-	}
-	if to.p.used.Swap(true) {
-		bad("It was already used.")
-		return
-	}
-	// Not the browser's context: a closed window must not lose the token.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), stepTimeout)
+	return answer, nil
+}
+
+// take ends p with the issuer's answer.
+func (p *pending) take(ctx context.Context, answer url.Values) {
+	// Not the context of the browser or the call: a closed window must not lose the token.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
 	go func() { // a no that comes meanwhile counts
-		<-to.p.Done()
+		<-p.Done()
 		cancel()
 	}()
-	to.p.End(to.callback(ctx, answer))
-	d.writeEnd(w, r, to.p)
+	p.End(p.callback(ctx, answer))
 }
 
 func formView(p Prompt) view {
