@@ -57,6 +57,7 @@ var table = map[string]struct {
 	command:       {7, "parses flags and config, builds every part once, speaks to the human at a terminal"},
 	"conformance": {7, "a program that drives auth.Transport for the MCP conformance suite"},
 
+	"e2e":                {forTests, "tests of the built program against real servers"},
 	"internal/layering":  {forTests, "holds this table"},
 	"internal/oauthtest": {forTests, "a resource and authorization server that records what it received"},
 	"internal/tlstest":   {forTests, "a throw-away certificate authority"},
