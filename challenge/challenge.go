@@ -2,16 +2,18 @@
 package challenge
 
 import (
-	"slices"
 	"strings"
+	"time"
 )
 
 // What lies beyond these limits is ignored.
 const (
-	MaxHeaderBytes = 64 << 10 // all header lines together
-	MaxChallenges  = 16
-	MaxScopes      = 32  // of one challenge
-	MaxScopeBytes  = 128 // of one scope
+	MaxHeaderBytes       = 64 << 10 // all header lines together
+	MaxChallenges        = 16
+	MaxScopes            = 32  // of one challenge
+	MaxScopeBytes        = 128 // of one scope
+	MaxACRValues         = 16  // of one challenge
+	MaxAuthenticationAge = 365 * 24 * time.Hour
 )
 
 // Challenge is one scheme that a server accepts, with what it says about it.
@@ -43,34 +45,6 @@ func Parse(values []string) []Challenge {
 // Is reports whether the challenge is of this scheme; case does not matter.
 func (c Challenge) Is(scheme string) bool { return strings.EqualFold(c.Scheme, scheme) }
 
-// Scopes returns the scope parameter as a list without duplicates (RFC 6749 §3.3). What is no
-// scope token is left out, as is what exceeds MaxScopes or MaxScopeBytes.
-func (c Challenge) Scopes() []string {
-	var scopes []string
-	for scope := range strings.SplitSeq(c.Params["scope"], " ") {
-		if len(scopes) == MaxScopes {
-			break
-		}
-		if IsScope(scope) && !slices.Contains(scopes, scope) {
-			scopes = append(scopes, scope)
-		}
-	}
-	return scopes
-}
-
-// IsScope reports whether s is one scope token (RFC 6749 §3.3) of at most MaxScopeBytes.
-func IsScope(s string) bool {
-	if s == "" || len(s) > MaxScopeBytes {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
 // Find returns the first challenge of a scheme.
 func Find(cs []Challenge, scheme string) (Challenge, bool) {
 	for _, c := range cs {
@@ -79,14 +53,4 @@ func Find(cs []Challenge, scheme string) (Challenge, bool) {
 		}
 	}
 	return Challenge{}, false
-}
-
-// ResourceMetadata returns the first resource_metadata (RFC 9728 §5.1) of any scheme, or "".
-func ResourceMetadata(cs []Challenge) string {
-	for _, c := range cs {
-		if u := c.Params["resource_metadata"]; u != "" {
-			return u
-		}
-	}
-	return ""
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
 )
 
 // AuthServer is validated authorization server metadata (RFC 8414 §2). A URL is "" and a list nil
@@ -19,10 +21,8 @@ type AuthServer struct {
 	RegistrationEndpoint               string
 	RevocationEndpoint                 string
 	PushedAuthorizationRequestEndpoint string
-	JWKSURI                            string
 
 	ScopesSupported                   []string
-	ResponseTypesSupported            []string
 	GrantTypesSupported               []string
 	CodeChallengeMethodsSupported     []string
 	TokenEndpointAuthMethodsSupported []string
@@ -43,11 +43,11 @@ type AuthServer struct {
 
 // Endpoints are those that may have another address for clients with a certificate; "" means the usual one.
 type Endpoints struct {
-	TokenEndpoint                      string
-	DeviceAuthorizationEndpoint        string
-	RegistrationEndpoint               string
-	RevocationEndpoint                 string
-	PushedAuthorizationRequestEndpoint string
+	TokenEndpoint                      string `json:"token_endpoint"`
+	DeviceAuthorizationEndpoint        string `json:"device_authorization_endpoint"`
+	RegistrationEndpoint               string `json:"registration_endpoint"`
+	RevocationEndpoint                 string `json:"revocation_endpoint"`
+	PushedAuthorizationRequestEndpoint string `json:"pushed_authorization_request_endpoint"`
 }
 
 // authServerDocument is what is read of the JSON, in the order of AuthServer.
@@ -61,10 +61,8 @@ type authServerDocument struct {
 	RegistrationEndpoint               string `json:"registration_endpoint"`
 	RevocationEndpoint                 string `json:"revocation_endpoint"`
 	PushedAuthorizationRequestEndpoint string `json:"pushed_authorization_request_endpoint"`
-	JWKSURI                            string `json:"jwks_uri"`
 
 	ScopesSupported                   []string `json:"scopes_supported"`
-	ResponseTypesSupported            []string `json:"response_types_supported"`
 	GrantTypesSupported               []string `json:"grant_types_supported"`
 	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported"`
 	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
@@ -76,7 +74,7 @@ type authServerDocument struct {
 	TokenEndpointAuthSigningAlgValuesSupported []string  `json:"token_endpoint_auth_signing_alg_values_supported"`
 	DPoPSigningAlgValuesSupported              []string  `json:"dpop_signing_alg_values_supported"`
 	TLSClientCertificateBoundAccessTokens      bool      `json:"tls_client_certificate_bound_access_tokens"`
-	MTLSEndpointAliases                        Endpoints `json:"-"`
+	MTLSEndpointAliases                        Endpoints `json:"mtls_endpoint_aliases"`
 
 	SignedMetadata string `json:"-"`
 }
@@ -90,45 +88,76 @@ func (c *Client) AuthServer(ctx context.Context, issuer string) (*AuthServer, er
 	if err != nil {
 		return nil, &InvalidError{URL: issuer, Reason: "the issuer is not valid: " + err.Error()}
 	}
-	var found *AuthServer
+	f := c.cache.get(ctx, key{principal.From(ctx), issuer, true, ""}, c.fresh, func() finding {
+		return c.findAuthServer(ctx, issuer, id)
+	})
+	return f.server, f.err
+}
+
+// findAuthServer asks the addresses that may have the metadata.
+func (c *Client) findAuthServer(ctx context.Context, issuer string, id identifier) (f finding) {
+	var signedLater bool
 	var candidates []candidate
 	for _, u := range authServerURLs(id) {
-		candidates = append(candidates, candidate{u, func(at string, body []byte) (err error) {
-			found, err = c.readAuthServer(at, body, issuer)
+		candidates = append(candidates, candidate{u, func(ctx context.Context, c *Client, at string, body []byte) (err error) {
+			f.size += len(body)
+			f.server, signedLater, err = c.readAuthServer(ctx, at, body, issuer)
 			return err
 		}})
 	}
-	if err := c.first(ctx, "authorization server metadata of "+issuer, candidates); err != nil {
-		return nil, err
-	}
-	return found, nil
+	f.brief, f.err = c.first(ctx, "authorization server metadata of "+issuer, candidates)
+	f.brief = f.brief || signedLater
+	return f
 }
 
-func (c *Client) readAuthServer(at string, body []byte, issuer string) (*AuthServer, error) {
+// readAuthServer reads a document. brief: its signed metadata may be verified soon.
+func (c *Client) readAuthServer(ctx context.Context, at string, body []byte, issuer string) (s *AuthServer, brief bool, err error) {
+	members, err := parseObject(at, body)
+	if err != nil {
+		return nil, false, err
+	}
+	var plain struct {
+		Issuer string `json:"issuer"`
+	}
+	if err := members.decode(at, &plain); err != nil {
+		return nil, false, err
+	}
+	if plain.Issuer == "" {
+		return nil, false, absent("the document has no issuer")
+	}
+	if plain.Issuer != issuer {
+		return nil, false, &MismatchError{URL: at, Member: "issuer", Got: plain.Issuer, Want: issuer}
+	}
+	status, brief, err := c.verify(ctx, at, members, issuer)
+	if err != nil {
+		return nil, false, err
+	}
+	members.optional("scopes_supported", new([]string))
+	members.optional("token_endpoint_auth_signing_alg_values_supported", new([]string))
+	members.optional("dpop_signing_alg_values_supported", new([]string))
+	members.optional("mtls_endpoint_aliases", new(object)) // an empty one is [] where PHP wrote it
 	var doc authServerDocument
-	if err := decode(at, body, &doc); err != nil {
-		return nil, err
+	if err := members.decode(at, &doc); err != nil {
+		return nil, false, err
 	}
-	if doc.Issuer == "" {
-		return nil, absent("the document has no issuer")
-	}
-	if doc.Issuer != issuer {
-		return nil, &MismatchError{URL: at, Member: "issuer", Got: doc.Issuer, Want: issuer}
+	if doc.Issuer != issuer { // signed, it is another
+		return nil, false, &MismatchError{URL: at, Member: "issuer", Got: doc.Issuer, Want: issuer}
 	}
 	if err := c.checkEndpoints(at, &doc); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	switch {
 	case doc.TokenEndpoint == "":
-		return nil, absent("the document has no token_endpoint")
+		return nil, brief, absent("the document has no token_endpoint")
 	case doc.AuthorizationEndpoint == "" && !doc.doesWithoutAuthorization():
-		return nil, absent("the document has no authorization_endpoint")
+		return nil, brief, absent("the document has no authorization_endpoint")
 	}
-	s := AuthServer(doc)
-	s.URL = at
+	found := AuthServer(doc)
+	found.URL = at
+	found.SignedMetadata = status
 	// Not limited like those of a resource: they are looked up here, not asked for.
-	s.ScopesSupported = scopes(doc.ScopesSupported, math.MaxInt)
-	return &s, nil
+	found.ScopesSupported = scopes(doc.ScopesSupported, math.MaxInt)
+	return &found, brief, nil
 }
 
 func (c *Client) checkEndpoints(at string, doc *authServerDocument) error {
@@ -139,7 +168,11 @@ func (c *Client) checkEndpoints(at string, doc *authServerDocument) error {
 		{"registration_endpoint", doc.RegistrationEndpoint},
 		{"revocation_endpoint", doc.RevocationEndpoint},
 		{"pushed_authorization_request_endpoint", doc.PushedAuthorizationRequestEndpoint},
-		{"jwks_uri", doc.JWKSURI},
+		{"mtls_endpoint_aliases/token_endpoint", doc.MTLSEndpointAliases.TokenEndpoint},
+		{"mtls_endpoint_aliases/device_authorization_endpoint", doc.MTLSEndpointAliases.DeviceAuthorizationEndpoint},
+		{"mtls_endpoint_aliases/registration_endpoint", doc.MTLSEndpointAliases.RegistrationEndpoint},
+		{"mtls_endpoint_aliases/revocation_endpoint", doc.MTLSEndpointAliases.RevocationEndpoint},
+		{"mtls_endpoint_aliases/pushed_authorization_request_endpoint", doc.MTLSEndpointAliases.PushedAuthorizationRequestEndpoint},
 	} {
 		if e.url == "" {
 			continue

@@ -136,15 +136,24 @@ func TestAuthServerDocument(t *testing.T) {
 	}{
 		{"minimal", endpoints, with(func(*AuthServer) {}), ""},
 		{"full", endpoints + `,"device_authorization_endpoint":"https://as.example/d","registration_endpoint":"https://as.example/r","revocation_endpoint":"https://as.example/v",
-			"pushed_authorization_request_endpoint":"https://as.example/par","jwks_uri":"https://keys.example/j","scopes_supported":["a","b c"],"response_types_supported":["code"],
+			"pushed_authorization_request_endpoint":"https://as.example/par","jwks_uri":"https://keys.example/j","scopes_supported":["a","b c"],
 			"grant_types_supported":["authorization_code"],"code_challenge_methods_supported":["S256"],"token_endpoint_auth_methods_supported":["none"],
-			"authorization_response_iss_parameter_supported":true,"require_pushed_authorization_requests":true,"client_id_metadata_document_supported":true,"mtls_endpoint_aliases":{}`,
+			"authorization_response_iss_parameter_supported":true,"require_pushed_authorization_requests":true,"client_id_metadata_document_supported":true,
+			"token_endpoint_auth_signing_alg_values_supported":["ES256","RS256"],"dpop_signing_alg_values_supported":["ES256"],"tls_client_certificate_bound_access_tokens":true,
+			"mtls_endpoint_aliases":{"token_endpoint":"https://mtls.example/t","device_authorization_endpoint":"https://mtls.example/d","registration_endpoint":"https://mtls.example/r",
+				"revocation_endpoint":"https://mtls.example/v","pushed_authorization_request_endpoint":"https://mtls.example/par","userinfo_endpoint":"http://ignored.example"}`,
 			with(func(s *AuthServer) {
 				s.DeviceAuthorizationEndpoint, s.RegistrationEndpoint, s.RevocationEndpoint = "https://as.example/d", "https://as.example/r", "https://as.example/v"
-				s.PushedAuthorizationRequestEndpoint, s.JWKSURI = "https://as.example/par", "https://keys.example/j"
-				s.ScopesSupported, s.ResponseTypesSupported, s.GrantTypesSupported = []string{"a"}, []string{"code"}, []string{"authorization_code"}
+				s.PushedAuthorizationRequestEndpoint = "https://as.example/par"
+				s.ScopesSupported, s.GrantTypesSupported = []string{"a"}, []string{"authorization_code"}
 				s.CodeChallengeMethodsSupported, s.TokenEndpointAuthMethodsSupported = []string{"S256"}, []string{"none"}
 				s.IssParameterSupported, s.RequirePushedAuthorizationRequests, s.ClientIDMetadataDocumentSupported = true, true, true
+				s.TokenEndpointAuthSigningAlgValuesSupported, s.DPoPSigningAlgValuesSupported = []string{"ES256", "RS256"}, []string{"ES256"}
+				s.TLSClientCertificateBoundAccessTokens = true
+				s.MTLSEndpointAliases = Endpoints{
+					TokenEndpoint: "https://mtls.example/t", DeviceAuthorizationEndpoint: "https://mtls.example/d", RegistrationEndpoint: "https://mtls.example/r",
+					RevocationEndpoint: "https://mtls.example/v", PushedAuthorizationRequestEndpoint: "https://mtls.example/par",
+				}
 			}), ""},
 		{"query in an endpoint", `,"authorization_endpoint":"https://as.example/a?tenant=1"` + token, with(func(s *AuthServer) { s.AuthorizationEndpoint += "?tenant=1" }), ""},
 		{"only plain PKCE is told as it is", endpoints + `,"code_challenge_methods_supported":["plain"]`, with(func(s *AuthServer) { s.CodeChallengeMethodsSupported = []string{"plain"} }), ""},
@@ -169,6 +178,17 @@ func TestAuthServerDocument(t *testing.T) {
 		{"token endpoint a list", `,"authorization_endpoint":"https://as.example/a","token_endpoint":["https://as.example/t"]`, nil, invalid},
 		{"grants a string", endpoints + `,"grant_types_supported":"authorization_code"`, nil, invalid},
 		{"flag a string", endpoints + `,"authorization_response_iss_parameter_supported":"true"`, nil, invalid},
+		{"bound tokens a string", endpoints + `,"tls_client_certificate_bound_access_tokens":"true"`, nil, invalid},
+		{"PKCE methods a string", endpoints + `,"code_challenge_methods_supported":"S256"`, nil, invalid},
+		{"client authentication a string", endpoints + `,"token_endpoint_auth_methods_supported":"none"`, nil, invalid},
+		{"what we can do without, of the wrong type", endpoints + `,"scopes_supported":"a b","token_endpoint_auth_signing_alg_values_supported":"ES256","dpop_signing_alg_values_supported":[1],
+			"mtls_endpoint_aliases":[],"jwks_uri":["x"],"response_types_supported":5,"ui_locales_supported":{}`, with(func(*AuthServer) {}), ""},
+		{"key set over plain http", endpoints + `,"jwks_uri":"http://as.example/j"`, with(func(*AuthServer) {}), ""},
+		{"null aliases", endpoints + `,"mtls_endpoint_aliases":null`, with(func(*AuthServer) {}), ""},
+		{"null alias", endpoints + `,"mtls_endpoint_aliases":{"token_endpoint":null}`, with(func(*AuthServer) {}), ""},
+		{"alias a number", endpoints + `,"mtls_endpoint_aliases":{"token_endpoint":1}`, nil, invalid},
+		{"alias twice", endpoints + `,"mtls_endpoint_aliases":{"token_endpoint":"https://as.example/t","token_endpoint":"https://evil.example/t"}`, nil, invalid},
+		{"alias in another case", endpoints + `,"mtls_endpoint_aliases":{"Token_Endpoint":"https://evil.example/t"}`, with(func(*AuthServer) {}), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := New(Options{Transport: inProcess(`{"issuer":"https://as.example"` + tt.doc + `}`)})
@@ -197,7 +217,11 @@ func TestEveryAuthServerScopeIsKept(t *testing.T) {
 }
 
 func TestEndpointsAreChecked(t *testing.T) {
-	members := []string{"authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "registration_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint", "jwks_uri"}
+	const aliases = "mtls_endpoint_aliases/"
+	members := []string{"authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "registration_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint"}
+	for _, m := range members[1:] {
+		members = append(members, aliases+m)
+	}
 	bad := []string{
 		"http://as.example/x", "javascript:alert(1)", "file:///etc/passwd", "//as.example/x", "/x", "x", "https:///x", "https://u:p@as.example/x", "https://as.example/x#f", "https://as.example/x#",
 		"https://as.example/a b", "https://as.example/`id`", "https://$(touch x)/", "https://127.1/", "https://2130706433/", "https://[fe80::1%25lo]/", "https://as.example:0/", "https://as.example:/",
@@ -211,7 +235,11 @@ func TestEndpointsAreChecked(t *testing.T) {
 			body.WriteString(`{"issuer":"https://as.example"`)
 			for k, v := range doc {
 				v = strings.NewReplacer(`\`, `\\`, "\u007f", `\u007f`).Replace(v)
-				fmt.Fprintf(&body, `,"%s":"%s"`, k, v)
+				if alias, ok := strings.CutPrefix(k, aliases); ok {
+					fmt.Fprintf(&body, `,"mtls_endpoint_aliases":{"%s":"%s"}`, alias, v)
+				} else {
+					fmt.Fprintf(&body, `,"%s":"%s"`, k, v)
+				}
 			}
 			c := New(Options{Transport: inProcess(body.String() + "}")})
 			_, err := c.AuthServer(t.Context(), "https://as.example")

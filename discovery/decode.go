@@ -13,27 +13,26 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/challenge"
 )
 
-// decode reads the JSON object that was answered at a URL into v. Names are compared exactly and
-// none may stand twice; a member that is null counts as missing. What is no JSON object is absent.
-func decode(at string, body []byte, v any) error {
+// object is a JSON object, the members of which are not read yet.
+type object map[string]jsontext.Value
+
+// parseObject reads the JSON object that was answered at a URL. No name may stand twice in any
+// object. What is no JSON object is absent.
+func parseObject(at string, body []byte) (object, error) {
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return absent("the answer is not a JSON object")
+		return nil, absent("the answer is not a JSON object")
 	}
 	if !utf8.Valid(body) {
-		return &InvalidError{URL: at, Reason: "it is not valid UTF-8"}
+		return nil, &InvalidError{URL: at, Reason: "it is not valid UTF-8"}
 	}
 	if err := scan(at, body); err != nil {
-		return err
+		return nil, err
 	}
-	err := json.Unmarshal(body, v)
-	var semantic *json.SemanticError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &semantic): // the pointer is made of member names of ours
-		return &InvalidError{URL: at, Reason: fmt.Sprintf("%s has the wrong type", semantic.JSONPointer)}
+	var o object
+	if err := json.Unmarshal(body, &o); err != nil {
+		return nil, absent("the answer is not a JSON object")
 	}
-	return absent("the answer is not a JSON object")
+	return o, nil
 }
 
 // scan checks what json.Unmarshal cannot limit or does not tell apart.
@@ -52,6 +51,42 @@ func scan(at string, body []byte) error {
 			return &InvalidError{URL: at, Reason: fmt.Sprintf("it is nested more than %d deep", MaxJSONDepth)}
 		}
 	}
+}
+
+// decode reads the members into v. Names are compared exactly; a member that is null counts as
+// missing.
+func (o object) decode(at string, v any) error {
+	b, err := json.Marshal(o)
+	if err == nil {
+		err = json.Unmarshal(b, v)
+	}
+	var semantic *json.SemanticError
+	if errors.As(err, &semantic) { // the pointer is made of member names of ours
+		return &InvalidError{URL: at, Reason: fmt.Sprintf("%s has the wrong type", semantic.JSONPointer)}
+	}
+	return err
+}
+
+// optional leaves out a member that we can do without, if it cannot be read into v.
+func (o object) optional(name string, v any) {
+	if raw, ok := o[name]; ok && json.Unmarshal(raw, v) != nil {
+		delete(o, name)
+	}
+}
+
+// text returns a member that is a string, or "".
+func (o object) text(name string) string {
+	var s string
+	if raw, ok := o[name]; !ok || json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// has reports whether there is such a member; null is none.
+func (o object) has(name string) bool {
+	raw, ok := o[name]
+	return ok && raw.Kind() != 'n'
 }
 
 // scopes keeps the entries of a list that are scope tokens, once each, at most limit.

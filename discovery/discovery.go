@@ -11,7 +11,8 @@ import (
 )
 
 // Strangers choose where metadata lies and what it says, hence these limits. A call tries at most
-// three addresses and follows one redirect from each, so it makes at most six requests.
+// three addresses and follows one redirect from each, so it makes at most six requests, and as many
+// again where each document is signed and has its keys read.
 const (
 	MaxBodyBytes            = 64 << 10
 	MaxJSONDepth            = 32
@@ -28,8 +29,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// AllowHTTP reports whether plain http may be used for this origin. Nil: never.
 	AllowHTTP func(origin.Origin) bool
-	// Observe is called for every request made, in order, before the call that made it returns.
-	// Nil: nobody.
+	// Observe is called for every request made, in order, before the call that made it returns; an
+	// answer that is known already takes none. Nil: nobody.
 	Observe func(Step)
 }
 
@@ -48,16 +49,20 @@ type Step struct {
 	Outcome string // one of the constants above
 }
 
-// Client reads metadata. It may be used by several goroutines at once.
+// Client reads metadata, and remembers it for each principal apart: for FoundLife, and for
+// RefusalLife that it is missing or must not be used. That a request failed is not remembered. It
+// may be used by several goroutines at once.
 type Client struct {
 	transport http.RoundTripper
 	allowHTTP func(origin.Origin) bool
 	observe   func(Step)
+	cache     *cache
+	fresh     bool // the cache is only written
 }
 
 // New returns a client.
 func New(o Options) *Client {
-	c := &Client{transport: o.Transport, allowHTTP: o.AllowHTTP, observe: o.Observe}
+	c := &Client{transport: o.Transport, allowHTTP: o.AllowHTTP, observe: o.Observe, cache: newCache()}
 	if c.allowHTTP == nil {
 		c.allowHTTP = func(origin.Origin) bool { return false }
 	}
@@ -67,11 +72,20 @@ func New(o Options) *Client {
 	return c
 }
 
+// Fresh returns a client that reads everything anew, and fills c's cache with what it finds: for
+// whoever was just refused on the strength of what c knew.
+func (c *Client) Fresh() *Client {
+	f := *c
+	f.fresh = true
+	return &f
+}
+
 // candidate is an address that may have the document, and what reads the body of a JSON answer
-// from there; at is the address that answered in the end. The error of read is absent, or stops.
+// from there; at is the address that answered in the end, c makes what requests that takes. The
+// error of read is absent, or stops.
 type candidate struct {
 	url  string
-	read func(at string, body []byte) error
+	read func(ctx context.Context, c *Client, at string, body []byte) error
 }
 
 // absent is why an address does not have the document; the next one may.
@@ -79,29 +93,46 @@ type absent string
 
 func (a absent) Error() string { return string(a) }
 
+// busy is an absent that may be over soon.
+type busy struct{ absent }
+
+func (b busy) Unwrap() error { return b.absent }
+
 // failure is why an address could not be read. The next one may have the document; if none does,
 // the failure is told rather than that nothing was found.
 type failure struct{ error }
 
-// first reads the first candidate that has the document.
-func (c *Client) first(ctx context.Context, subject string, candidates []candidate) error {
+func (f failure) Unwrap() error { return f.error }
+
+// isPassing reports whether the same request may have another end soon.
+func isPassing(err error) bool {
+	var b busy
+	var r *requestError
+	return errors.As(err, &b) || errors.As(err, &r)
+}
+
+// first reads the first candidate that has the document. passing: something failed on the way that
+// may be over soon.
+func (c *Client) first(ctx context.Context, subject string, candidates []candidate) (passing bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	missing := &NotFoundError{Subject: subject}
 	var failed error
 	for _, candidate := range candidates {
 		if err := ctx.Err(); err != nil {
+			passing = true
 			if failed == nil {
 				failed = &requestError{candidate.url, err}
 			}
 			break
 		}
 		err := c.get(ctx, candidate)
+		passing = passing || isPassing(err)
 		var a absent
 		var f failure
 		switch {
 		case err == nil:
-			return nil
+			return passing, nil
 		case errors.As(err, &a):
 			missing.Tried = append(missing.Tried, candidate.url)
 			missing.Reasons = append(missing.Reasons, a.Error())
@@ -110,15 +141,11 @@ func (c *Client) first(ctx context.Context, subject string, candidates []candida
 				failed = f.error
 			}
 		default:
-			return err
+			return passing, err
 		}
 	}
 	if failed != nil {
-		return failed
+		return passing, failed
 	}
-	return missing
+	return passing, missing
 }
-
-// Fresh returns a client that reads everything anew, and fills c's cache with what it finds: for
-// whoever was just refused on the strength of what c knew.
-func (c *Client) Fresh() *Client { return c }

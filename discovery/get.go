@@ -28,8 +28,8 @@ func (c *Client) get(ctx context.Context, from candidate) error {
 
 // request makes one request, in its own time, and tells the observer. If the answer is a redirect
 // within the origin, next is where it leads.
-func (c *Client) request(ctx context.Context, from candidate) (next string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+func (c *Client) request(whole context.Context, from candidate) (next string, err error) {
+	ctx, cancel := context.WithTimeout(whole, RequestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.url, nil)
 	if err != nil {
@@ -38,12 +38,16 @@ func (c *Client) request(ctx context.Context, from candidate) (next string, err 
 	req.Header.Set("Accept", "application/json")
 
 	step := Step{URL: from.url}
+	var later []Step // those that reading the document took
 	defer func() {
 		step.Err, step.Outcome = err, outcome(err)
 		if f, ok := err.(failure); ok {
 			step.Err = f.error
 		}
 		c.observe(step)
+		for _, s := range later {
+			c.observe(s)
+		}
 	}()
 	// Not through an http.Client, which would follow redirects on its own.
 	resp, err := c.transport.RoundTrip(req)
@@ -58,7 +62,11 @@ func (c *Client) request(ctx context.Context, from candidate) (next string, err 
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return redirect(req.URL, resp.Header.Get("Location"))
 	default:
-		return "", absent(fmt.Sprintf("the server answered with status %d", resp.StatusCode))
+		a := absent(fmt.Sprintf("the server answered with status %d", resp.StatusCode))
+		if isBusy(resp.StatusCode) {
+			return "", busy{a}
+		}
+		return "", a
 	}
 	if !isJSON(resp.Header.Get("Content-Type")) {
 		return "", absent("the answer is not JSON")
@@ -70,7 +78,14 @@ func (c *Client) request(ctx context.Context, from candidate) (next string, err 
 	if len(body) > MaxBodyBytes {
 		return "", failure{&InvalidError{URL: from.url, Reason: fmt.Sprintf("it is larger than %d KiB", MaxBodyBytes>>10)}}
 	}
-	return "", from.read(from.url, body)
+	inner := *c
+	inner.observe = func(s Step) { later = append(later, s) }
+	return "", from.read(whole, &inner, from.url, body)
+}
+
+// isBusy reports whether a status says nothing about the document.
+func isBusy(status int) bool {
+	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
 }
 
 // redirect returns where a redirect leads, if that is within the origin, and in any case why the
@@ -102,7 +117,7 @@ func outcome(err error) string {
 	switch err := err.(type) {
 	case nil:
 		return OutcomeFound
-	case absent:
+	case absent, busy:
 		return OutcomeNotHere
 	case failure:
 		if _, ok := err.error.(*requestError); ok {

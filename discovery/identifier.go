@@ -3,7 +3,6 @@ package discovery
 import (
 	"errors"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
@@ -48,7 +47,7 @@ func resourceIdentifiers(page identifier) []identifier {
 	root := identifier{origin: page.origin}
 	page.query = ""
 	// A server resolves dot segments; what they are part of is not the path that is asked for.
-	if page == root || hasDotSegment(page.path) {
+	if page == root || climbs(page.path) {
 		return []identifier{root}
 	}
 	return []identifier{page, root}
@@ -69,34 +68,22 @@ func authServerURLs(issuer identifier) []string {
 	return urls
 }
 
-// covers reports whether a page belongs to a resource: it is of the same origin, and of its path or
-// one below it, counting whole segments. A resource with a query has a single page.
-func (id identifier) covers(page identifier) bool {
-	switch {
-	case id.origin != page.origin:
-		return false
-	case id.query != "":
-		return id == page
-	case id.path == "" || id.path == page.path:
-		return true
-	case hasDotSegment(page.path): // /a/../b is not below /a
-		return false
-	}
-	return strings.HasPrefix(page.path, strings.TrimSuffix(id.path, "/")+"/")
-}
-
-func hasDotSegment(escaped string) bool {
-	path, err := url.PathUnescape(escaped)
-	if err != nil {
-		return true
-	}
-	segments := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' })
-	return slices.Contains(segments, ".") || slices.Contains(segments, "..")
-}
-
-// checkURL reads a URL that a stranger wrote. It is absolute and https (http where that is
-// allowed), without userinfo, fragment or characters that URLs do not have (RFC 3986 §2).
+// checkURL reads a URL that a stranger wrote and that we would ask: it is https, or http where that
+// is allowed.
 func (c *Client) checkURL(raw string) (*url.URL, error) {
+	u, err := parseURL(raw)
+	if err != nil {
+		return nil, err
+	}
+	if o, err := origin.Of(u); err != nil || o.Scheme() != "https" && !c.allowHTTP(o) {
+		return nil, errors.New("it is not https")
+	}
+	return u, nil
+}
+
+// parseURL reads a URL that a stranger wrote. It is absolute, without userinfo, fragment or
+// characters that URLs do not have (RFC 3986 §2).
+func parseURL(raw string) (*url.URL, error) {
 	if len(raw) > MaxURLBytes {
 		return nil, errors.New("it is too long")
 	}
@@ -107,7 +94,7 @@ func (c *Client) checkURL(raw string) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("it is no URL")
 	}
-	o, err := origin.Of(u)
+	_, err = origin.Of(u)
 	switch {
 	case err != nil:
 		return nil, errors.New("it is no absolute https URL")
@@ -117,8 +104,6 @@ func (c *Client) checkURL(raw string) (*url.URL, error) {
 		return nil, errors.New("it has a fragment")
 	case !isASCII(strings.Replace(raw, u.Host, "", 1)): // a host may be an internationalised name
 		return nil, errors.New("it has a character that URLs do not have")
-	case o.Scheme() != "https" && !c.allowHTTP(o):
-		return nil, errors.New("it is not https")
 	}
 	return u, nil
 }
@@ -135,7 +120,7 @@ func (c *Client) checkIssuer(raw string) (identifier, error) {
 		return identifier{}, err
 	case strings.Contains(raw, "?"):
 		return identifier{}, errors.New("it has a query")
-	case hasDotSegment(u.EscapedPath()):
+	case climbs(u.EscapedPath()):
 		return identifier{}, errors.New("its path has . or .. in it")
 	}
 	return identify(u)

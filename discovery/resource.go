@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
 )
 
 // Resource is validated protected resource metadata (RFC 9728 §2).
@@ -18,7 +19,7 @@ type Resource struct {
 	DPoPBoundAccessTokensRequired         bool
 	TLSClientCertificateBoundAccessTokens bool
 	DPoPSigningAlgValuesSupported         []string
-	SignedMetadata                        string // as in [AuthServer]
+	SignedMetadata                        string // RFC 9728 §2.2, as in [AuthServer]
 }
 
 // resourceDocument is what is read of the JSON, in the order of Resource.
@@ -55,25 +56,36 @@ func (c *Client) Resource(ctx context.Context, page *url.URL, advertised string)
 	if id.origin.Scheme() != "https" && !c.allowHTTP(id.origin) {
 		return nil, &InvalidError{URL: plain.String(), Reason: "plain http is not allowed for this origin"}
 	}
-	var found *Resource
+	if !c.isUsable(advertised, id.origin) {
+		advertised = ""
+	}
+	f := c.cache.get(ctx, key{principal.From(ctx), plain.String(), false, advertised}, c.fresh, func() finding {
+		return c.findResource(ctx, id, plain, advertised)
+	})
+	return f.resource, f.err
+}
+
+// findResource asks the addresses that may have the metadata. plain is the page without its query.
+func (c *Client) findResource(ctx context.Context, page, plain identifier, advertised string) (f finding) {
+	var signedLater bool
 	var candidates []candidate
 	add := func(u string, want identifier, matches func(resource identifier) bool) {
-		candidates = append(candidates, candidate{u, func(at string, body []byte) (err error) {
-			found, err = c.readResource(at, body, want, matches)
+		candidates = append(candidates, candidate{u, func(ctx context.Context, c *Client, at string, body []byte) (err error) {
+			f.size += len(body)
+			f.resource, signedLater, err = c.readResource(ctx, at, body, want, matches)
 			return err
 		}})
 	}
-	if c.isUsable(advertised, id.origin) {
-		add(advertised, plain, func(resource identifier) bool { return resource.covers(id) })
+	if advertised != "" {
+		add(advertised, plain, func(resource identifier) bool { return resource.covers(page) })
 	} else {
-		for _, want := range resourceIdentifiers(id) {
+		for _, want := range resourceIdentifiers(page) {
 			add(resourceURL(want), want, func(resource identifier) bool { return resource == want })
 		}
 	}
-	if err := c.first(ctx, "protected resource metadata of "+plain.String(), candidates); err != nil {
-		return nil, err
-	}
-	return found, nil
+	f.brief, f.err = c.first(ctx, "protected resource metadata of "+plain.String(), candidates)
+	f.brief = f.brief || signedLater
+	return f
 }
 
 // isUsable reports whether an advertised URL may be asked about a page of this origin. Anywhere
@@ -87,30 +99,52 @@ func (c *Client) isUsable(advertised string, page origin.Origin) bool {
 	return err == nil && o == page
 }
 
-func (c *Client) readResource(at string, body []byte, want identifier, matches func(resource identifier) bool) (*Resource, error) {
+// readResource reads a document. brief: its signed metadata may be verified soon.
+func (c *Client) readResource(ctx context.Context, at string, body []byte, want identifier, matches func(resource identifier) bool) (r *Resource, brief bool, err error) {
+	members, err := parseObject(at, body)
+	if err != nil {
+		return nil, false, err
+	}
+	var plain struct {
+		Resource string `json:"resource"`
+	}
+	if err := members.decode(at, &plain); err != nil {
+		return nil, false, err
+	}
+	if plain.Resource == "" {
+		return nil, false, absent("the document has no resource")
+	}
+	if id, err := c.checkResource(plain.Resource); err != nil || !matches(id) {
+		return nil, false, &MismatchError{URL: at, Member: "resource", Got: plain.Resource, Want: want.String()}
+	}
+	status, brief, err := c.verify(ctx, at, members, plain.Resource)
+	if err != nil {
+		return nil, false, err
+	}
+	members.optional("resource_name", new(string))
+	members.optional("scopes_supported", new([]string))
+	members.optional("dpop_signing_alg_values_supported", new([]string))
 	var doc resourceDocument
-	if err := decode(at, body, &doc); err != nil {
-		return nil, err
+	if err := members.decode(at, &doc); err != nil {
+		return nil, false, err
 	}
-	if doc.Resource == "" {
-		return nil, absent("the document has no resource")
+	if doc.Resource != plain.Resource { // signed, it is another
+		return nil, false, &MismatchError{URL: at, Member: "resource", Got: doc.Resource, Want: plain.Resource}
 	}
-	if id, err := c.checkResource(doc.Resource); err != nil || !matches(id) {
-		return nil, &MismatchError{URL: at, Member: "resource", Got: doc.Resource, Want: want.String()}
-	}
-	r := Resource(doc)
-	r.URL = at
-	r.ScopesSupported = scopes(doc.ScopesSupported, MaxResourceScopes)
-	r.AuthorizationServers = nil
+	found := Resource(doc)
+	found.URL = at
+	found.SignedMetadata = status
+	found.ScopesSupported = scopes(doc.ScopesSupported, MaxResourceScopes)
+	found.AuthorizationServers = nil
 	for _, issuer := range doc.AuthorizationServers {
-		if len(r.AuthorizationServers) == MaxAuthorizationServers {
+		if len(found.AuthorizationServers) == MaxAuthorizationServers {
 			break
 		}
-		if _, err := c.checkIssuer(issuer); err == nil && !slices.Contains(r.AuthorizationServers, issuer) {
-			r.AuthorizationServers = append(r.AuthorizationServers, issuer)
+		if _, err := c.checkIssuer(issuer); err == nil && !slices.Contains(found.AuthorizationServers, issuer) {
+			found.AuthorizationServers = append(found.AuthorizationServers, issuer)
 		}
 	}
-	return &r, nil
+	return &found, brief, nil
 }
 
 // checkResource reads a resource identifier (RFC 9728 §1.2).
