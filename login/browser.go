@@ -6,8 +6,10 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -23,15 +25,7 @@ func (f *Flows) placePage(req Request) (*action.Action, error) {
 		Prompt: action.Prompt{Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Resource: req.Resource, Scopes: req.Scopes},
 		Target: req.Server.AuthorizationEndpoint,
 		Continue: func(ctx context.Context, redirectURI string) (action.Next, error) {
-			redirectURI = f.redirectURI(req, redirectURI)
-			c, stored, err := f.client(principal.With(ctx, req.Principal), req, redirectURI)
-			if err != nil {
-				return action.Next{}, err
-			}
-			if stored {
-				reused.Store(&c)
-			}
-			return f.authorizationRequest(req, c, redirectURI), nil
+			return f.agreed(principal.With(ctx, req.Principal), req, f.redirectURI(req, redirectURI), &reused)
 		},
 	})
 	if err != nil {
@@ -47,31 +41,89 @@ func (f *Flows) placePage(req Request) (*action.Action, error) {
 	return a, nil
 }
 
-// authorizationRequest is RFC 6749 §4.1.1 with PKCE (RFC 7636) and resource (RFC 8707).
-func (f *Flows) authorizationRequest(req Request, c Credentials, redirectURI string) action.Next {
+// agreed makes the authorization request that the person agreed to. A registration that the server
+// has forgotten is replaced once, if the server says so before the browser goes there; reused
+// notes one that may turn out to be later.
+func (f *Flows) agreed(ctx context.Context, req Request, redirectURI string, reused *atomic.Pointer[Credentials]) (action.Next, error) {
+	for first := true; ; first = false {
+		c, stored, err := f.client(ctx, req, redirectURI)
+		if err != nil {
+			return action.Next{}, err
+		}
+		g, err := f.settle(ctx, req, c)
+		if err != nil {
+			return action.Next{}, err
+		}
+		next, err := f.authorizationRequest(ctx, g, redirectURI)
+		if first && stored && isUnknownClient(err) {
+			f.forgetRegistration(ctx, req.Principal, req.Server.Issuer, c)
+			continue
+		}
+		if stored {
+			reused.Store(&c)
+		}
+		return next, err
+	}
+}
+
+// authorizationRequest is RFC 6749 §4.1.1, through the browser or pushed (RFC 9126).
+func (f *Flows) authorizationRequest(ctx context.Context, g *grant, redirectURI string) (action.Next, error) {
+	at, err := url.Parse(g.Server.AuthorizationEndpoint)
+	if err != nil {
+		return action.Next{}, unusableURL(g.Server.AuthorizationEndpoint)
+	}
+	query := at.Query() // what the endpoint's URL brings along stays (RFC 6749 §3.1)
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
-	conf := oauth2.Config{
-		ClientID: c.ID, RedirectURL: redirectURI, Scopes: req.Scopes,
-		Endpoint: oauth2.Endpoint{AuthURL: req.Server.AuthorizationEndpoint},
+	params := f.authorizationParams(g, query)
+	params["redirect_uri"], params["state"] = redirectURI, state
+	params["code_challenge"], params["code_challenge_method"] = oauth2.S256ChallengeFromVerifier(verifier), "S256"
+	if g.pushed != "" {
+		if params, err = f.push(ctx, g, params); err != nil {
+			return action.Next{}, err
+		}
 	}
-	params := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("resource", req.Resource)}
-	if slices.Contains(req.Scopes, "offline_access") && !strings.Contains(req.Server.AuthorizationEndpoint, "prompt=") { // given only with the person's consent (OpenID Connect Core §11)
-		params = append(params, oauth2.SetAuthURLParam("prompt", "consent"))
+	for name, value := range params {
+		query.Set(name, value)
 	}
+	at.RawQuery = query.Encode()
 	return action.Next{
-		URL:   conf.AuthCodeURL(state, params...),
-		State: state, RedirectURI: redirectURI,
+		URL: at.String(), State: state, RedirectURI: redirectURI,
 		Callback: func(ctx context.Context, answer url.Values) error {
-			code, err := checkAnswer(req, answer)
+			code, err := checkAnswer(g.Request, answer)
 			if err != nil {
 				return err
 			}
-			form := req.tokenForm("authorization_code")
+			form := f.tokenForm(g.Request, "authorization_code")
 			form["code"], form["redirect_uri"], form["code_verifier"] = code, redirectURI, verifier
-			_, err = f.obtain(principal.With(ctx, req.Principal), req, c, form)
+			_, err = f.obtain(principal.With(ctx, g.Principal), g, form)
 			return err
 		},
+	}, nil
+}
+
+// authorizationParams are those that are the same at each attempt. Whatever the configuration adds
+// to them, what we set ourselves counts.
+func (f *Flows) authorizationParams(g *grant, endpoint url.Values) map[string]string {
+	params := extra(g.Request, f.settings(g.Server.Issuer).AuthorizeParams)
+	// offline_access is given only with the person's consent (OpenID Connect Core §11).
+	if _, configured := params["prompt"]; !configured && !endpoint.Has("prompt") && slices.Contains(g.Scopes, "offline_access") {
+		params["prompt"] = "consent"
 	}
+	params["response_type"], params["client_id"] = "code", g.client.ID
+	if len(g.Scopes) > 0 {
+		params["scope"] = strings.Join(g.Scopes, " ")
+	}
+	f.addResource(params, g.Server.Issuer, g.Resource)
+	if len(g.ACRValues) > 0 { // RFC 9470 §4
+		params["acr_values"] = strings.Join(g.ACRValues, " ")
+	}
+	if g.MaxAge != nil {
+		params["max_age"] = strconv.FormatInt(int64(max(0, *g.MaxAge)/time.Second), 10)
+	}
+	if g.key != nil { // the code will work with this key only (RFC 9449 §10)
+		params["dpop_jkt"] = g.key.Thumbprint()
+	}
+	return params
 }
 
 // checkAnswer validates the authorization response; the state was compared already. The issuer

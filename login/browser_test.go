@@ -102,7 +102,7 @@ func TestAuthorizationCodeEndToEnd(t *testing.T) {
 	}
 	want := &tokenstore.Token{
 		Principal: principal.Local, Resource: resource, Issuer: w.issuer.URL, TokenType: "Bearer", Scopes: []string{"wiki.read", "wiki.list"},
-		ClientID: q.Get("client_id"), TokenEndpoint: w.issuer.URL + "/token", Expiry: tok.Expiry, ObtainedAt: tok.ObtainedAt,
+		ClientID: q.Get("client_id"), TokenEndpoint: w.issuer.URL + "/token", RevocationEndpoint: w.issuer.URL + "/revoke", Expiry: tok.Expiry, ObtainedAt: tok.ObtainedAt,
 	}
 	want.AccessToken, want.RefreshToken = tok.AccessToken, tok.RefreshToken
 	if diff := cmp.Diff(want, tok, equalSecrets); diff != "" {
@@ -332,6 +332,8 @@ func TestIssuerOfTheAnswer(t *testing.T) {
 		{"advertised, wrong", true, func(string) []string { return []string{"https://evil.example"} }, false},
 		{"advertised, empty", true, func(string) []string { return []string{""} }, false},
 		{"advertised, with a slash", true, func(i string) []string { return []string{i + "/"} }, false},
+		{"advertised, with a query", true, func(i string) []string { return []string{i + "?"} }, false},
+		{"advertised, with a default port", true, func(i string) []string { return []string{i + ":443"} }, false},
 		{"advertised, in capitals", true, func(i string) []string { return []string{strings.ToUpper(i)} }, false},
 		{"advertised, with a space", true, func(i string) []string { return []string{i + " "} }, false},
 		{"unadvertised, right", false, func(i string) []string { return []string{i} }, true},
@@ -477,10 +479,34 @@ func TestTokenEndpointRedirectsTheCode(t *testing.T) {
 func TestAuthorizationEndpointWithQuery(t *testing.T) {
 	f, _, req := at(t, http.NotFound)
 	req.Server.AuthorizationEndpoint = "https://login.example/authorize?tenant=a%20b"
-	next := f.authorizationRequest(req, req.Client, "http://127.0.0.1:1/callback")
+	next := authorize(t, f, req, req.Client)
 	u, err := url.Parse(next.URL)
 	if err != nil || u.Query().Get("tenant") != "a b" || u.Query().Get("state") != next.State || strings.Count(next.URL, "?") != 1 {
 		t.Errorf("%s: %v", next.URL, err)
+	}
+}
+
+// Whatever a shell, a browser or a header would make something of is escaped in what the browser is led to.
+func TestAuthorizationURLIsWrittenAnew(t *testing.T) {
+	f, _, req := at(t, http.NotFound)
+	for _, path := range []string{"/$(touch%20x)/`id`;a&b|c^d", "/%0d%0aX-Evil:%201", "/%25COMSPEC%25/'\"<>", "/ü\u202e", "/a?x=$(id)&y=`z`", "/a?b;c=d"} {
+		req.Server.AuthorizationEndpoint = "https://login.example" + path
+		next := authorize(t, f, req, req.Client)
+		u, err := url.Parse(next.URL)
+		if err != nil || u.String() != next.URL || u.Host != "login.example" || u.Scheme != "https" || u.Query().Get("state") != next.State {
+			t.Errorf("%s became %s: %v", path, next.URL, err)
+		}
+		if strings.ContainsAny(next.URL, "\"<>`^|\\") || strings.ContainsFunc(next.URL, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
+			t.Errorf("%s became %s", path, next.URL)
+		}
+	}
+	req.Server.AuthorizationEndpoint = "https://login.example/%zz"
+	g, err := f.settle(t.Context(), req, req.Client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.authorizationRequest(t.Context(), g, "http://127.0.0.1:1/callback"); err == nil {
+		t.Error("a URL that is none was used")
 	}
 }
 

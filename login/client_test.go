@@ -1,158 +1,249 @@
 package login
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/mcp-authfetch/mcp-authfetch/internal/oauthtest"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
-func TestRegistrationAnswers(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		asked string
-		body  string
-		want  *tokenstore.Client // nil: refused
-	}{
-		{"public", "none", `{"client_id":"c","token_endpoint_auth_method":"none"}`, &tokenstore.Client{ClientID: "c", AuthMethod: "none"}},
-		{"silent about the method", "none", `{"client_id":"c"}`, &tokenstore.Client{ClientID: "c", AuthMethod: "none"}},
-		{"a secret that was not asked for", "none", `{"client_id":"c","client_secret":"s"}`,
-			&tokenstore.Client{ClientID: "c", ClientSecret: secret.New("s"), AuthMethod: "client_secret_basic"}},
-		{"a secret, as asked", "client_secret_post", `{"client_id":"c","client_secret":"s"}`,
-			&tokenstore.Client{ClientID: "c", ClientSecret: secret.New("s"), AuthMethod: "client_secret_post"}},
-		{"a secret, other method", "client_secret_post", `{"client_id":"c","client_secret":"s","token_endpoint_auth_method":"client_secret_basic"}`,
-			&tokenstore.Client{ClientID: "c", ClientSecret: secret.New("s"), AuthMethod: "client_secret_basic"}},
-		{"a secret that is not used", "none", `{"client_id":"c","client_secret":"s","token_endpoint_auth_method":"none"}`,
-			&tokenstore.Client{ClientID: "c", ClientSecret: secret.New("s"), AuthMethod: "none"}},
-		{"a method without its secret", "none", `{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}`, &tokenstore.Client{ClientID: "c", AuthMethod: "none"}},
-		{"secret that never ends", "none", `{"client_id":"c","client_secret":"s","client_secret_expires_at":0}`,
-			&tokenstore.Client{ClientID: "c", ClientSecret: secret.New("s"), AuthMethod: "client_secret_basic"}},
-		{"secret that ends", "none", `{"client_id":"c","client_secret":"s","client_secret_expires_at":2000000000}`,
-			&tokenstore.Client{ClientID: "c", ClientSecret: secret.New("s"), AuthMethod: "client_secret_basic", SecretExpiry: time.Unix(2000000000, 0)}},
-		{"end as a string", "none", `{"client_id":"c","client_secret":"s","client_secret_expires_at":"2000000000"}`,
-			&tokenstore.Client{ClientID: "c", ClientSecret: secret.New("s"), AuthMethod: "client_secret_basic", SecretExpiry: time.Unix(2000000000, 0)}},
-		{"end beyond all time", "none", `{"client_id":"c","client_secret":"s","client_secret_expires_at":9e99}`,
-			&tokenstore.Client{ClientID: "c", ClientSecret: secret.New("s"), AuthMethod: "client_secret_basic"}},
-		{"management", "none", `{"client_id":"c","registration_access_token":"r","registration_client_uri":"https://login.example/r"}`,
-			&tokenstore.Client{ClientID: "c", AuthMethod: "none", RegistrationAccessToken: secret.New("r"), RegistrationClientURI: "https://login.example/r"}},
-		{"key that stands twice", "none", `{"client_id":"c","client_id":"d"}`, nil},
-		{"key in another case", "none", `{"CLIENT_ID":"c"}`, nil},
-		{"a method that cannot be used", "none", `{"client_id":"c","client_secret":"s","token_endpoint_auth_method":"private_key_jwt"}`, nil},
-		{"no client_id", "none", `{}`, nil},
-		{"client_id with a line break", "none", `{"client_id":"a\r\nb"}`, nil},
-		{"huge client_id", "none", fmt.Sprintf(`{"client_id":%q}`, strings.Repeat("x", 3000)), nil},
-		{"number", "none", `{"client_id":7}`, nil},
-		{"array", "none", `[]`, nil},
-		{"null", "none", `null`, nil},
-		{"nothing", "none", ``, nil},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			got, err := parseRegistration([]byte(tc.body), tc.asked)
-			if (err == nil) != (tc.want != nil) {
-				t.Fatalf("got %v, %v", got, err)
-			}
-			if diff := cmp.Diff(tc.want, got, equalSecrets); diff != "" {
-				t.Error(diff)
-			}
+// A client whose secret is about to end is replaced, not a moment earlier.
+func TestExpiredSecretIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registrations := 0
+		f, _, req := at(t, func(w http.ResponseWriter, r *http.Request) {
+			registrations++
+			saysJSON(201, fmt.Sprintf(`{"client_id":"c%d","client_secret":"s","client_secret_expires_at":%d}`, registrations, time.Now().Add(time.Hour).Unix()))(w, r)
 		})
-	}
+		req.Client = Credentials{}
+		for _, tc := range []struct {
+			after  time.Duration
+			id     string
+			stored bool
+		}{
+			{0, "c1", false}, {0, "c1", true}, {59 * time.Minute, "c1", true}, {time.Second, "c2", false}, {time.Minute, "c2", true}, {24 * time.Hour, "c3", false},
+		} {
+			time.Sleep(tc.after)
+			c, stored, err := f.client(t.Context(), req, "http://127.0.0.1:1001/callback/h")
+			if err != nil || c.ID != tc.id || stored != tc.stored {
+				t.Errorf("%v later: %+v, stored %v, %v; want %s, %v", tc.after, c, stored, err, tc.id, tc.stored)
+			}
+		}
+	})
 }
 
-func TestRegistrationIsRefused(t *testing.T) {
+func TestPortOfTheRegistration(t *testing.T) {
+	const first, second = "http://127.0.0.1:1001/callback", "http://127.0.0.1:1002/callback"
 	for _, tc := range []struct {
-		name    string
-		handler http.HandlerFunc
-		code    string
-		text    string
+		name          string
+		settings      Settings
+		then          Settings
+		again         string // the redirect URI of the second login
+		registrations int
 	}{
-		{"by the server", saysJSON(400, `{"error":"invalid_redirect_uri","error_description":"no loopback\u001b[0m"}`), "oauth.token_endpoint", `"invalid_redirect_uri": "no loopback[0m"`},
-		{"by us", saysJSON(201, `{"client_id":""}`), "oauth.token_endpoint", "client_id"},
-		{"HTML", says(201, "text/html", "<h1>hello</h1>"), "oauth.token_endpoint", "not JSON"},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
-		}, "oauth.token_endpoint", "redirects"},
-		{"not found", says(404, "text/plain", "no"), "oauth.token_endpoint", "answered 404"},
+		{"any port", Settings{}, Settings{}, second, 1},
+		{"exact, the same port", Settings{RedirectPort: "exact"}, Settings{RedirectPort: "exact"}, first, 1},
+		{"exact, another port", Settings{RedirectPort: "exact"}, Settings{RedirectPort: "exact"}, second, 2},
+		{"exact, a device login", Settings{RedirectPort: "exact"}, Settings{RedirectPort: "exact"}, "http://127.0.0.1/callback", 1},
+		{"exact since then", Settings{}, Settings{RedirectPort: "exact"}, second, 2},
+		{"localhost since then", Settings{}, Settings{RedirectHost: "localhost"}, first, 2},
+		{"IPv6 since then", Settings{}, Settings{RedirectHost: "[::1]"}, second, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, oauthtest.IssuerOptions{Handle: map[string]http.HandlerFunc{"/register": tc.handler}}, options{})
-			err := w.signIn(w.request())
-			var e *TokenError
-			if !errors.As(err, &e) || e.Code() != tc.code {
-				t.Fatalf("ended with %v", err)
-			}
-			contains(t, "error", err.Error(), tc.text)
-			if w.registration() != nil || len(w.received("/elsewhere")) != 0 || len(w.received("/authorize")) != 0 {
-				t.Error("it went on")
-			}
-		})
-	}
-}
-
-// Servers that answer 200, hand out secrets or know only some methods are served as they want.
-func TestRegistrationAtOtherServers(t *testing.T) {
-	for _, tc := range []struct {
-		name      string
-		supported []string
-		want      string // "": refused
-	}{
-		{"no list", nil, "none"},
-		{"all", []string{"private_key_jwt", "client_secret_post", "client_secret_basic", "none"}, "none"},
-		{"basic", []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic"},
-		{"post", []string{"client_secret_post"}, "client_secret_post"},
-		{"none of ours", []string{"private_key_jwt", "tls_client_auth"}, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, oauthtest.IssuerOptions{}, options{})
-			w.server.TokenEndpointAuthMethodsSupported = tc.supported
-			err := w.signIn(w.request())
-			if tc.want == "" {
-				var e *UnsupportedError
-				if !errors.As(err, &e) || len(w.received("/register")) != 0 {
-					t.Errorf("ended with %v", err)
+			w := newWorld(t, oauthtest.IssuerOptions{Management: true}, options{})
+			req := w.request()
+			login := func(s Settings, all string) (Credentials, bool, string) {
+				t.Helper()
+				w.opts.Settings = func(string) Settings { return s }
+				uri := w.redirectURI(req, all)
+				c, stored, err := w.client(t.Context(), req, uri)
+				if err != nil {
+					t.Fatal(err)
 				}
+				return c, stored, uri
+			}
+			one, _, _ := login(tc.settings, first)
+			two, stored, uri := login(tc.then, tc.again)
+			anew := tc.registrations == 2
+			if stored == anew || (one.ID == two.ID) == anew || len(w.received("/register")) != tc.registrations {
+				t.Errorf("client %s after %s, stored %v, %d registrations", two.ID, one.ID, stored, len(w.received("/register")))
+			}
+			reg := w.registration()
+			if reg.ClientID != two.ID || anew && !slices.Contains(reg.RedirectURIs, uri) {
+				t.Errorf("stored %+v", reg)
+			}
+			if !anew {
 				return
 			}
+			if !slices.Contains(w.asked()[1].RedirectURIs, uri) {
+				t.Errorf("registered %v", w.asked()[1].RedirectURIs)
+			}
+			// The replaced one does not stay at the server.
+			eventually(t, "the old registration is deleted", func() bool {
+				gone := w.received("/register/" + one.ID)
+				return len(gone) == 1 && gone[0].Method == http.MethodDelete && gone[0].Status == http.StatusNoContent
+			})
+			if n := len(w.received("/register/" + two.ID)); n != 0 {
+				t.Errorf("%d requests about the new one", n)
+			}
+		})
+	}
+}
+
+// Deleting a registration ends its tokens: it stays while one is there.
+func TestReplacedRegistrationWithTokens(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		token func(*tokenstore.Token)
+		stays bool
+	}{
+		{"a token of it", func(*tokenstore.Token) {}, true},
+		{"a token of another client", func(tok *tokenstore.Token) { tok.ClientID = "other" }, false},
+		{"a token of another issuer", func(tok *tokenstore.Token) { tok.Issuer = "https://login.example" }, false},
+		{"a token of somebody else", func(tok *tokenstore.Token) { tok.Principal = "other" }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, oauthtest.IssuerOptions{Management: true}, options{})
+			w.opts.Settings = func(string) Settings { return Settings{RedirectPort: "exact"} }
+			req := w.request()
+			old, _, err := w.client(t.Context(), req, "http://127.0.0.1:1001/callback/h")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := w.registration(); got.AuthMethod != tc.want || got.ClientSecret.IsZero() != (tc.want == "none") {
-				t.Errorf("registered %+v", got)
+			tok := &tokenstore.Token{Principal: principal.Local, Resource: "https://other.example", Issuer: w.issuer.URL, ClientID: old.ID, AccessToken: secret.New("a")}
+			tc.token(tok)
+			if err := tokenstore.PutToken(t.Context(), w.store, tok); err != nil {
+				t.Fatal(err)
 			}
-			// A refresh authenticates in the same way.
-			if _, err := w.Refresh(t.Context(), w.token(), Credentials{}); err != nil {
-				t.Error(err)
+			if _, _, err := w.client(t.Context(), req, "http://127.0.0.1:1002/callback/h"); err != nil {
+				t.Fatal(err)
+			}
+			deleted := func() bool { return len(w.received("/register/"+old.ID)) == 1 }
+			if !tc.stays {
+				eventually(t, "the old registration is deleted", deleted)
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+			if deleted() {
+				t.Error("the registration was deleted under its token")
 			}
 		})
 	}
 }
 
-func TestExpiredSecretIsNotUsed(t *testing.T) {
+// A server that gives the same client again must not be asked to delete it.
+func TestSameClientAgain(t *testing.T) {
+	w := newWorld(t, oauthtest.IssuerOptions{Management: true, EditReply: func(path string, reply map[string]any) {
+		if strings.HasSuffix(path, "/register") {
+			reply["client_id"] = "always-the-same"
+		}
+	}}, options{})
+	w.opts.Settings = func(string) Settings { return Settings{RedirectPort: "exact"} }
+	req := w.request()
+	for _, uri := range []string{"http://127.0.0.1:1001/callback/h", "http://127.0.0.1:1002/callback/h"} {
+		if _, _, err := w.client(t.Context(), req, uri); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(20 * time.Millisecond)
+	if n := w.issuer.Log.Count("issuer", http.MethodDelete, ""); n != 0 || len(w.received("/register")) != 2 {
+		t.Errorf("%d deletions", n)
+	}
+}
+
+// A refresh tells that the server forgot the client; the next login registers anew.
+func TestForgottenClientAtRefresh(t *testing.T) {
 	w := newWorld(t, oauthtest.IssuerOptions{}, options{})
 	if err := w.signIn(w.request()); err != nil {
 		t.Fatal(err)
 	}
-	reg := w.registration()
-	for _, tc := range []struct {
-		left time.Duration
-		want int // registrations in all
-	}{{time.Hour, 1}, {30 * time.Second, 2}} {
-		reg.SecretExpiry = time.Now().Add(tc.left)
-		if err := tokenstore.PutClient(t.Context(), w.store, reg); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.signIn(w.request()); err != nil {
-			t.Fatal(err)
-		}
-		if got := len(w.received("/register")); got != tc.want {
-			t.Errorf("%v left: %d registrations, want %d", tc.left, got, tc.want)
-		}
+	before := w.registration().ClientID
+	w.issuer.ForgetClients()
+	if _, err := w.Refresh(t.Context(), w.token(), Credentials{}); !IsRefused(err) {
+		t.Fatalf("got %v", err)
 	}
+	if w.registration() != nil {
+		t.Fatal("the registration is still there")
+	}
+	if err := w.signIn(w.request()); err != nil {
+		t.Fatal(err)
+	}
+	if after := w.registration().ClientID; after == before || len(w.received("/register")) != 2 {
+		t.Errorf("client %q after %q, %d registrations", after, before, len(w.received("/register")))
+	}
+}
+
+// Only the client that the server does not know is forgotten, not what took its place.
+func TestForgetRegistration(t *testing.T) {
+	const issuer = "https://login.example"
+	for _, tc := range []struct {
+		name                  string
+		principal             principal.ID
+		issuer, id            string
+		forgotten, registered bool
+	}{
+		{"the one", principal.Local, issuer, "c", true, true},
+		{"another client", principal.Local, issuer, "d", false, true},
+		{"another issuer", principal.Local, issuer + "/t", "c", false, true},
+		{"another principal", "other", issuer, "c", false, true},
+		{"none", principal.Local, issuer, "c", true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f, store, _ := at(t, http.NotFound)
+			if tc.registered {
+				if err := tokenstore.PutClient(t.Context(), store, &tokenstore.Client{Principal: principal.Local, Issuer: issuer, ClientID: "c"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.forgetRegistration(t.Context(), tc.principal, tc.issuer, Credentials{ID: tc.id})
+			_, err := tokenstore.GetClient(t.Context(), store, tokenstore.ClientKey(principal.Local, issuer))
+			if (err != nil) != tc.forgotten {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// A registration under way is waited for: what it brings is not the one that was forgotten.
+func TestForgetRegistrationDuringAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		f, store, req := at(t, func(w http.ResponseWriter, r *http.Request) {
+			<-goOn
+			saysJSON(201, `{"client_id":"new"}`)(w, r)
+		})
+		req.Client = Credentials{}
+		old := &tokenstore.Client{Principal: principal.Local, Issuer: req.Server.Issuer, ClientID: "old", SecretExpiry: time.Now()}
+		if err := tokenstore.PutClient(t.Context(), store, old); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			if _, _, err := f.client(t.Context(), req, "http://127.0.0.1:1001/callback/h"); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		forgotten := false
+		go func() {
+			f.forgetRegistration(t.Context(), principal.Local, req.Server.Issuer, Credentials{ID: "old"})
+			forgotten = true
+		}()
+		synctest.Wait()
+		if forgotten {
+			t.Error("it did not wait")
+		}
+		close(goOn)
+		synctest.Wait()
+		if reg, err := tokenstore.GetClient(t.Context(), store, old.Key()); err != nil || reg.ClientID != "new" || !forgotten {
+			t.Errorf("stored %+v, %v", reg, err)
+		}
+	})
 }

@@ -37,7 +37,7 @@ type deviceAnswer struct {
 
 // startDevice asks for a user code and polls until the person has entered it.
 func (f *Flows) startDevice(ctx context.Context, req Request) (*action.Action, error) {
-	c, answer, err := f.authorizeDevice(ctx, req)
+	g, answer, err := f.authorizeDevice(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -52,43 +52,54 @@ func (f *Flows) startDevice(ctx context.Context, req Request) (*action.Action, e
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 		defer cancel()
 		go func() { <-a.Done(); cancel() }()
-		a.End(f.poll(ctx, req, c, answer))
+		a.End(f.poll(ctx, g, answer))
 	}()
 	return a, nil
 }
 
 // authorizeDevice makes the device authorization request (RFC 8628 §3.1). A stored registration
 // that the server has forgotten is replaced once.
-func (f *Flows) authorizeDevice(ctx context.Context, req Request) (Credentials, *deviceAnswer, error) {
+func (f *Flows) authorizeDevice(ctx context.Context, req Request) (*grant, *deviceAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, deviceStepTime)
 	defer cancel()
-	endpoint := req.Server.DeviceAuthorizationEndpoint
-	form := map[string]string{"resource": req.Resource}
-	if len(req.Scopes) > 0 {
-		form["scope"] = strings.Join(req.Scopes, " ")
-	}
 	for first := true; ; first = false {
-		c, stored, err := f.client(ctx, req, f.redirectURI(req, "http://127.0.0.1/callback"))
+		c, stored, err := f.client(ctx, req, f.redirectURI(req, callback))
 		if err != nil {
-			return c, nil, err
+			return nil, nil, err
 		}
-		status, body, err := f.postForm(ctx, call{principal: req.Principal, issuer: req.Server.Issuer, endpoint: endpoint}, c, form)
-		if err == nil && status != http.StatusOK {
-			err = conceal(parseError(endpoint, status, body), c, form)
+		g, err := f.settle(ctx, req, c)
+		if err != nil {
+			return nil, nil, err
 		}
+		answer, err := f.requestDevice(ctx, g)
 		if first && stored && isUnknownClient(err) {
 			f.forgetRegistration(ctx, req.Principal, req.Server.Issuer, c)
 			continue
 		}
-		if err != nil {
-			return c, nil, err
-		}
-		answer, err := parseDevice(req.Server.Issuer, body)
-		if err != nil {
-			err = &TokenError{Endpoint: shownEndpoint(endpoint), Status: status, Reason: err.Error()}
-		}
-		return c, answer, err
+		return g, answer, err
 	}
+}
+
+func (f *Flows) requestDevice(ctx context.Context, g *grant) (*deviceAnswer, error) {
+	form := extra(g.Request, f.settings(g.Server.Issuer).AuthorizeParams)
+	f.addResource(form, g.Server.Issuer, g.Resource)
+	if len(g.Scopes) > 0 {
+		form["scope"] = strings.Join(g.Scopes, " ")
+	}
+	to := g.call(g.device)
+	to.key = nil // proofs are for token requests (RFC 9449 §5)
+	status, body, err := f.postForm(ctx, to, g.client, form)
+	if err != nil {
+		return nil, err
+	}
+	if status != http.StatusOK {
+		return nil, conceal(parseError(g.device, status, body), g.client, form)
+	}
+	answer, err := parseDevice(g.Server.Issuer, body)
+	if err != nil {
+		return nil, &TokenError{Endpoint: shownEndpoint(g.device), Status: status, Reason: err.Error()}
+	}
+	return answer, nil
 }
 
 func parseDevice(issuer string, body []byte) (*deviceAnswer, error) {
@@ -175,8 +186,8 @@ func verificationOrigin(issuer, raw string) (origin.Origin, error) {
 }
 
 // poll asks for the token until there is an answer (RFC 8628 §3.5).
-func (f *Flows) poll(ctx context.Context, req Request, c Credentials, d *deviceAnswer) error {
-	form := req.tokenForm(deviceGrant)
+func (f *Flows) poll(ctx context.Context, g *grant, d *deviceAnswer) error {
+	form := f.tokenForm(g.Request, deviceGrant)
 	form["device_code"] = d.deviceCode.Reveal()
 	delete(form, "scope")
 	interval := d.interval
@@ -188,13 +199,13 @@ func (f *Flows) poll(ctx context.Context, req Request, c Credentials, d *deviceA
 			return action.ErrExpired
 		case <-timer.C:
 		}
-		_, err := f.obtain(ctx, req, c, form)
-		next, err := afterPoll(interval, err)
+		_, failed := f.obtain(ctx, g, form)
+		next, err := afterPoll(interval, failed)
 		if next == 0 {
 			return err
 		}
 		interval = next
-		timer.Reset(interval)
+		timer.Reset(max(interval, waitAskedFor(failed)))
 	}
 }
 
@@ -220,6 +231,15 @@ func afterPoll(interval time.Duration, err error) (time.Duration, error) {
 		return 0, action.ErrExpired
 	}
 	return 0, fmt.Errorf("waiting for the code to be entered: %w", err)
+}
+
+// waitAskedFor is how long the server wants to be left alone, this once.
+func waitAskedFor(err error) time.Duration {
+	var e *TokenError
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return e.retryAfter
 }
 
 // isFinal: failures that waiting does not mend, such as a store that cannot be written.

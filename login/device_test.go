@@ -155,6 +155,7 @@ func TestDeviceCodeOutcomes(t *testing.T) {
 			w := newWorldAt(t, i, options{headless: true, wrap: func(http.RoundTripper) http.RoundTripper {
 				return roundTrip(func(r *http.Request) (*http.Response, error) {
 					cancel()
+					time.Sleep(time.Second) // the caller is gone by then
 					if err := r.Context().Err(); err != nil {
 						return nil, err
 					}
@@ -375,14 +376,16 @@ type outcome struct {
 	status int
 	body   string
 	err    error
+
+	retryAfter string
 }
 
 var (
-	pending  = outcome{400, `{"error":"authorization_pending"}`, nil}
-	slower   = outcome{400, `{"error":"slow_down"}`, nil}
+	pending  = outcome{400, `{"error":"authorization_pending"}`, nil, ""}
+	slower   = outcome{400, `{"error":"slow_down"}`, nil, ""}
 	noAnswer = outcome{err: errors.New("connection reset")}
-	failing  = outcome{503, "", nil}
-	granted  = outcome{200, `{"access_token":"tok","token_type":"Bearer"}`, nil}
+	failing  = outcome{503, "", nil, ""}
+	granted  = outcome{200, `{"access_token":"tok","token_type":"Bearer"}`, nil, ""}
 )
 
 func TestPolling(t *testing.T) {
@@ -396,23 +399,34 @@ func TestPolling(t *testing.T) {
 		{"at once", "1", []outcome{granted}, []int{1}, ""},
 		{"no interval", "null", []outcome{granted}, []int{5}, ""},
 		{"negative interval", "-1", []outcome{pending, granted}, []int{5, 5}, ""},
+		{"zero interval", "0", []outcome{granted}, []int{5}, ""},
+		{"interval as text", `"7"`, []outcome{pending, granted}, []int{7, 7}, ""},
 		{"tiny interval", "0.001", []outcome{pending, pending, granted}, []int{1, 1, 1}, ""},
 		{"huge interval", "9e18", []outcome{pending, granted}, []int{60, 60}, ""},
 		{"pending", "5", []outcome{pending, pending, granted}, []int{5, 5, 5}, ""},
 		{"slow_down is kept", "5", []outcome{slower, pending, slower, pending, granted}, []int{5, 10, 10, 15, 15}, ""},
 		{"slow_down is capped", "50", []outcome{slower, slower, slower, slower, granted}, []int{50, 55, 60, 60, 60}, ""},
-		{"too many requests", "5", []outcome{{429, `{}`, nil}, {429, "<h1>slow</h1>", nil}, granted}, []int{5, 10, 15}, ""},
+		{"too many requests", "5", []outcome{{429, `{}`, nil, ""}, {429, "<h1>slow</h1>", nil, ""}, granted}, []int{5, 10, 15}, ""},
 		{"network fails", "5", []outcome{noAnswer, noAnswer, noAnswer, noAnswer, noAnswer, granted}, []int{5, 10, 20, 40, 60, 60}, ""},
+		{"slow_down asks for more", "5", []outcome{{400, `{"error":"slow_down"}`, nil, "30"}, pending, granted}, []int{5, 30, 10}, ""},
+		{"slow_down asks for less", "5", []outcome{{400, `{"error":"slow_down"}`, nil, "1"}, granted}, []int{5, 10}, ""},
+		{"too many requests, until later", "5", []outcome{{429, `<h1>slow</h1>`, nil, "120"}, granted}, []int{5, 120}, ""},
+		{"server fails, until later", "5", []outcome{{503, ``, nil, "90"}, pending, granted}, []int{5, 90, 10}, ""},
+		{"until a time", "5", []outcome{{503, ``, nil, "Sat, 01 Jan 2000 00:01:35 GMT"}, granted}, []int{5, 90}, ""},
+		{"until a time that is past", "5", []outcome{{503, ``, nil, "Sat, 01 Jan 1999 00:00:00 GMT"}, granted}, []int{5, 10}, ""},
+		{"until after the end", "5", []outcome{{429, `{}`, nil, "99999999"}}, []int{5}, "in time"},
+		{"for more than there is time in the world", "5", []outcome{{429, `{}`, nil, "4294967295"}}, []int{5}, "in time"},
+		{"until nonsense", "5", []outcome{{503, ``, nil, "-1"}, {503, ``, nil, "18446744073709551616"}, granted}, []int{5, 10, 20}, ""},
 		{"server fails", "5", []outcome{failing, pending, granted}, []int{5, 10, 10}, ""},
 		{"slow_down for ever", "5", []outcome{slower}, []int{5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 60, 60, 60, 60, 60, 60, 60, 60}, "in time"},
 		{"never a network", "5", []outcome{noAnswer}, []int{5, 10, 20, 40, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60}, "in time"},
-		{"denied", "5", []outcome{pending, {400, `{"error":"access_denied"}`, nil}}, []int{5, 5}, "refused"},
-		{"expired", "5", []outcome{{400, `{"error":"expired_token"}`, nil}}, []int{5}, "in time"},
-		{"invalid_grant", "5", []outcome{{400, `{"error":"invalid_grant"}`, nil}}, []int{5}, "invalid_grant"},
-		{"redirect", "5", []outcome{{307, ``, nil}}, []int{5}, "redirects"},
-		{"nonsense", "5", []outcome{{200, `{}`, nil}}, []int{5}, "access token"},
+		{"denied", "5", []outcome{pending, {400, `{"error":"access_denied"}`, nil, ""}}, []int{5, 5}, "refused"},
+		{"expired", "5", []outcome{{400, `{"error":"expired_token"}`, nil, ""}}, []int{5}, "in time"},
+		{"invalid_grant", "5", []outcome{{400, `{"error":"invalid_grant"}`, nil, ""}}, []int{5}, "invalid_grant"},
+		{"redirect", "5", []outcome{{307, ``, nil, ""}}, []int{5}, "redirects"},
+		{"nonsense", "5", []outcome{{200, `{}`, nil, ""}}, []int{5}, "access token"},
 		{"a certificate that is missing", "5", []outcome{{err: codedError("tls.client_cert_required")}}, []int{5}, "tls.client_cert_required"},
-		{"an error in capitals", "5", []outcome{{400, `{"error":"AUTHORIZATION_PENDING"}`, nil}}, []int{5}, "AUTHORIZATION_PENDING"},
+		{"an error in capitals", "5", []outcome{{400, `{"error":"AUTHORIZATION_PENDING"}`, nil, ""}}, []int{5}, "AUTHORIZATION_PENDING"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -433,7 +447,12 @@ func TestPolling(t *testing.T) {
 					if o.err != nil {
 						return nil, o.err
 					}
-					return inProcess(saysJSON(o.status, o.body))(r)
+					return inProcess(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if o.retryAfter != "" {
+							w.Header().Set("Retry-After", o.retryAfter)
+						}
+						saysJSON(o.status, o.body)(w, r)
+					}))(r)
 				}))
 				a, err := f.Start(t.Context(), req)
 				if err != nil {
@@ -494,6 +513,25 @@ type full struct{ tokenstore.Store }
 
 func (full) Put(context.Context, tokenstore.Key, []byte) error {
 	return &tokenstore.WriteError{Path: "tokens.json", Err: errors.New("no space")}
+}
+
+// The token of a code belongs to whoever the code was asked for.
+func TestDeviceTokenBelongsToItsPrincipal(t *testing.T) {
+	inBubble(t, oauthtest.IssuerOptions{}, func(t *testing.T, w *world) {
+		req := w.request()
+		req.Principal = "someone-else"
+		a := w.start(req)
+		if err := w.person.EnterCode(t.Context(), a.Prompt().VerificationURI, a.Prompt().UserCode); err != nil {
+			t.Fatal(err)
+		}
+		if err := wait(t, a); err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := tokenstore.Tokens(t.Context(), w.store, "someone-else")
+		if err != nil || len(theirs) != 1 || w.token() != nil {
+			t.Errorf("%d tokens are theirs (%v), ours: %v", len(theirs), err, w.token() != nil)
+		}
+	})
 }
 
 // What the desk gives a person bounds the server's time.

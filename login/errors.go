@@ -3,8 +3,10 @@ package login
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
@@ -16,6 +18,8 @@ type TokenError struct {
 	ErrorCode   string // "" where the answer was no OAuth error
 	Description string // sanitized
 	Reason      string // ours, where the answer was unusable
+
+	retryAfter time.Duration // what the server asked for; 0: nothing
 }
 
 func (e *TokenError) Error() string {
@@ -53,6 +57,8 @@ func (e *TokenError) Hint() string {
 		return "check client_id, client_secret and token_endpoint_auth_method under issuers in the config"
 	case "invalid_scope":
 		return "check the scopes of the site in the config"
+	case "unmet_authentication_requirements": // RFC 9470 §5
+		return "sign in again the way the resource demands, such as with a second factor"
 	case "invalid_target":
 		return "the authorization server does not know this resource; ask its operator"
 	}
@@ -93,10 +99,11 @@ func (e *UnsupportedError) Code() string { return "oauth.unsupported" }
 // Hint says what to do.
 func (e *UnsupportedError) Hint() string { return e.Remedy }
 
-// ClientError says that there is no client to sign in with.
+// ClientError says that there is no client to sign in with, or that it cannot authenticate.
 type ClientError struct {
 	Issuer string
 	Reason string
+	Remedy string // "": register a client
 }
 
 func (e *ClientError) Error() string {
@@ -108,6 +115,44 @@ func (e *ClientError) Code() string { return "oauth.no_client" }
 
 // Hint says what to do.
 func (e *ClientError) Hint() string {
+	if e.Remedy != "" {
+		return e.Remedy
+	}
 	return "register a native client there with the redirect URI http://127.0.0.1/callback (any port), then put its client_id under issuers." +
 		sanitize.Quote(e.Issuer) + " in the config and name the issuer in the site's oauth.issuer"
 }
+
+// CertificateError says that tokens for an origin must be bound to a client certificate, and that
+// it is not shown both there and at the token endpoint (RFC 8705 §3).
+type CertificateError struct {
+	Origin      origin.Origin // of the resource
+	TokenOrigin string        // of the token endpoint
+	Reason      string
+	Remedy      string
+}
+
+func (e *CertificateError) Error() string {
+	return e.Origin.String() + " demands tokens that are bound to a client certificate: " + e.Reason
+}
+
+// Code is the stable machine code of this error.
+func (e *CertificateError) Code() string { return "oauth.certificate" }
+
+// Hint says what to do.
+func (e *CertificateError) Hint() string { return e.Remedy }
+
+// BindingError says that a login is of no use any more: what its tokens are bound to is gone.
+type BindingError struct {
+	Issuer string
+	To     string // what the tokens are bound to
+}
+
+func (e *BindingError) Error() string {
+	return "the login at " + action.ShowIssuer(e.Issuer) + " is bound to " + e.To + ", which is not in use any more"
+}
+
+// Code is the stable machine code of this error.
+func (e *BindingError) Code() string { return "oauth.binding_lost" }
+
+// Hint says what to do.
+func (e *BindingError) Hint() string { return "sign in again" }

@@ -2,6 +2,7 @@ package login
 
 import (
 	"bytes"
+	"crypto/elliptic"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -104,7 +105,7 @@ func TestErrorsNeverHoldSecrets(t *testing.T) {
 			}
 			_, err := f.Refresh(t.Context(), tok, Credentials{})
 			clean(t, err)
-			next := f.authorizationRequest(req, Credentials{ID: "c", Secret: secret.New("CANARY-secret"), AuthMethod: "client_secret_post"}, "http://127.0.0.1:1/callback")
+			next := authorize(t, f, req, Credentials{ID: "c", Secret: secret.New("CANARY-secret"), AuthMethod: "client_secret_post"})
 			clean(t, next.Callback(t.Context(), url.Values{"code": {"CANARY-code"}}))
 			clean(t, next.Callback(t.Context(), url.Values{"code": {"CANARY-code"}, "iss": {"https://CANARY.example"}, "error": {"CANARY"}}))
 			for _, method := range []string{"client_secret_basic", "client_secret_post"} {
@@ -112,7 +113,40 @@ func TestErrorsNeverHoldSecrets(t *testing.T) {
 				_, _, err = f.authorizeDevice(t.Context(), req)
 				clean(t, err)
 			}
+			for _, at := range []string{"", "https://idp.example"} {
+				req.Grant, req.Trusted, req.Subject = JWTBearer, true, subject("CANARY-subject")
+				req.Subject.At, req.Subject.AtEndpoint, req.Subject.Client = at, "https://idp.example/token", Credentials{ID: "c", Secret: secret.New("CANARY-at"), AuthMethod: "client_secret_post"}
+				_, err = f.Obtain(t.Context(), req)
+				clean(t, err)
+			}
+			req.Grant, req.Subject.At = TokenExchange, ""
+			_, err = f.Obtain(t.Context(), req)
+			clean(t, err)
+			req.Grant, req.Server.PushedAuthorizationRequestEndpoint = AuthorizationCode, "https://login.example/par"
+			g, err := f.settle(t.Context(), req, req.Client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = f.push(t.Context(), g, map[string]string{"state": "CANARY-state"})
+			clean(t, err)
 		})
+	}
+}
+
+// A server that repeats the assertion or proof that it was sent is not quoted.
+func TestErrorsNeverHoldAssertionsAndProofs(t *testing.T) {
+	var sent []string
+	f, _, req := at(t, func(w http.ResponseWriter, r *http.Request) {
+		sent = append(sent, r.PostFormValue("client_assertion"), r.Header.Get("DPoP"))
+		body, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": sent[len(sent)-2] + " " + sent[len(sent)-1]})
+		saysJSON(400, string(body))(w, r)
+	})
+	settings(Settings{DPoP: "always"})(&f.opts)
+	req.Client = Credentials{ID: "c", AuthMethod: "private_key_jwt", Key: &SigningKey{Signer: ecKey(t, elliptic.P256())}}
+	_, err := f.ClientCredentials(t.Context(), req)
+	var e *TokenError
+	if !errors.As(err, &e) || len(sent) != 2 || e.Description != "[redacted] [redacted]" {
+		t.Errorf("%v after %d values", err, len(sent))
 	}
 }
 
@@ -172,6 +206,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"made up", &TokenError{Status: 400, ErrorCode: "tls.ours\n\x1b[0m", Description: "say \"yes\"\u202e"}, "oauth.token_endpoint", `"tls.ours [0m": "say 'yes'"`, "operator"},
 		{"answer", &AnswerError{Issuer: "https://bücher.example", Reason: "why"}, "oauth.answer_refused", "https://xn--bcher-kva.example was refused: why", "tampering"},
 		{"unsupported", &UnsupportedError{Issuer: "https://login.example", What: "that", Remedy: "do this"}, "oauth.unsupported", "https://login.example does not offer that", "do this"},
+		{"client with a remedy", &ClientError{Issuer: "https://login.example", Reason: "why", Remedy: "do that"}, "oauth.no_client", "why", "do that"},
+		{"certificate", &CertificateError{Origin: mustOrigin(t, "https://wiki.example"), TokenOrigin: "https://login.example", Reason: "why", Remedy: "do that"}, "oauth.certificate", "https://wiki.example demands", "do that"},
+		{"binding", &BindingError{Issuer: "https://login.example", To: "a key"}, "oauth.binding_lost", "bound to a key", "sign in"},
+		{"step-up", &TokenError{ErrorCode: "unmet_authentication_requirements"}, "oauth.token_endpoint", "unmet", "second factor"},
 		{"no client", &ClientError{Issuer: "https://login.example", Reason: "why"}, "oauth.no_client", "no client for https://login.example: why", `issuers."https://login.example"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

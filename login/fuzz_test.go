@@ -2,6 +2,7 @@ package login
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/challenge"
 	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
 // checkText fails for an error that could carry a control character or a flood of text.
@@ -66,7 +69,11 @@ func FuzzTokenResponse(f *testing.F) {
 		f.Add(400, []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		a, err := parseToken("https://login.example/token", status, body)
+		want := "Bearer"
+		if len(body)%2 == 1 {
+			want = "DPoP"
+		}
+		a, err := parseToken("https://login.example/token", status, body, want)
 		if err != nil {
 			checkText(t, err)
 			if a != nil {
@@ -75,13 +82,84 @@ func FuzzTokenResponse(f *testing.F) {
 			return
 		}
 		if status != 200 || !usableToken(a.accessToken.Reveal()) || !a.refreshToken.IsZero() && !usableToken(a.refreshToken.Reveal()) ||
-			a.lifetime < 0 || a.lifetime > 11*365*24*time.Hour || a.tokenType != "Bearer" || len(a.scopes) > maxScopes {
+			a.lifetime < 0 || a.lifetime > 11*365*24*time.Hour || a.tokenType != want || len(a.scopes) > maxScopes {
 			t.Errorf("accepted %+v", a)
 		}
 		for _, s := range a.scopes {
 			if !challenge.IsScope(s) {
 				t.Errorf("scope %q", s)
 			}
+		}
+	})
+}
+
+func FuzzPushedResponse(f *testing.F) {
+	for _, s := range []string{
+		`{"request_uri":"urn:ietf:params:oauth:request_uri:x","expires_in":60}`, `{"request_uri":"a b","expires_in":"1"}`, `{"request_uri":"urn:x","expires_in":-1}`,
+		`{"request_uri":"urn:x","expires_in":1e999}`, `{"request_uri":"\u001b","expires_in":1}`, `{}`, `null`, `[`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		uri, err := parsePushed(body)
+		if err != nil {
+			checkText(t, err)
+			if uri != "" {
+				t.Error("a request_uri with an error")
+			}
+			return
+		}
+		if !isVisible(uri) || len(uri) > 512 {
+			t.Errorf("accepted %q", uri)
+		}
+	})
+}
+
+func FuzzIDToken(f *testing.F) {
+	for _, s := range []string{
+		`{"iss":"https://login.example","aud":"c","sub":"1"}`, `{"iss":"https://login.example","aud":["c","d"],"preferred_username":"a\u202eb"}`,
+		`{"iss":"https://login.example","aud":["c"],"email":"\u0000"}`, `{"iss":1,"aud":null}`, `{}`, `null`, `[`,
+	} {
+		f.Add(idToken(s))
+	}
+	f.Add("a.b")
+	f.Fuzz(func(t *testing.T, token string) {
+		who := subjectOf(secret.New(token), "https://login.example", "c")
+		if who != sanitize.Line(who, maxSubject) {
+			t.Errorf("gave %q", who)
+		}
+		if who != "" && subjectOf(secret.New(token), "https://other.example", "c") != "" {
+			t.Error("the issuer does not count")
+		}
+	})
+}
+
+func FuzzAssertionResponse(f *testing.F) {
+	for _, s := range []string{
+		`{"access_token":"jag","issued_token_type":"urn:ietf:params:oauth:token-type:id-jag","token_type":"N_A"}`, `{"access_token":"a b","issued_token_type":"urn:ietf:params:oauth:token-type:id-jag"}`,
+		`{"access_token":"jag"}`, `{"error":"invalid_grant","error_description":"\u001b"}`, `null`,
+	} {
+		f.Add(200, []byte(s))
+		f.Add(400, []byte(s))
+	}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		a, err := parseAssertion("https://idp.example/token", status, body)
+		if err != nil {
+			checkText(t, err)
+		}
+		if (err == nil) != (status == 200 && isVisible(a.Reveal())) {
+			t.Errorf("%d gave %q, %v", status, a.Reveal(), err)
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"0", "120", "-1", "99999999999", "Sat, 01 Jan 2000 00:00:00 GMT", "x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if d := retryAfter(http.Header{"Retry-After": {s}}); d < 0 {
+			t.Errorf("%q is %v", s, d)
 		}
 	})
 }
@@ -130,7 +208,7 @@ func FuzzRegistrationResponse(f *testing.F) {
 		f.Add([]byte(s), "client_secret_post")
 	}
 	f.Fuzz(func(t *testing.T, body []byte, asked string) {
-		reg, err := parseRegistration(body, asked)
+		reg, err := parseRegistration(body, asked, "https://login.example", "https://login.example/register")
 		if err != nil {
 			checkText(t, err)
 			return

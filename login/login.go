@@ -7,8 +7,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
@@ -59,8 +58,9 @@ type Subject struct {
 	Type  string // its token type URI (RFC 8693 §3); "": an ID token
 	// At is the identity provider that turns the token into an assertion for the authorization
 	// server first (identity assertion authorization grant); "": the token goes there itself.
-	At     string
-	Client Credentials // ours at the identity provider
+	At         string
+	AtEndpoint string      // the token endpoint of At
+	Client     Credentials // ours at the identity provider
 }
 
 // Request is one login.
@@ -104,6 +104,9 @@ type Flows struct {
 	opts    Options
 	started action.Book[flowKey]
 	nonces  dpop.Nonces // of authorization servers
+	unsaved unsaved
+
+	algorithms sync.Map // issuer to what it announced to take of client assertions, a []string
 }
 
 // flowKey: one login at a time for an origin. A site that names another issuer or resource with
@@ -147,7 +150,6 @@ func (f *Flows) begin(ctx context.Context, req Request) (*action.Action, error) 
 	if err := f.Check(req); err != nil {
 		return nil, err
 	}
-	device := req.Server.DeviceAuthorizationEndpoint != ""
 	if f.byDevice(req) {
 		return f.startDevice(ctx, req)
 	}
@@ -155,7 +157,9 @@ func (f *Flows) begin(ctx context.Context, req Request) (*action.Action, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !f.opts.Headless && !f.opts.Desk.OpenBrowser(ctx, a) && device && req.Grant == "" {
+	device := req.Server.DeviceAuthorizationEndpoint != "" && req.Grant == "" && !req.stepsUp()
+	if !f.opts.Headless && !f.opts.Desk.OpenBrowser(ctx, a) && device {
+		req.Grant = DeviceCode
 		code, err := f.startDevice(ctx, req)
 		if err != nil {
 			f.opts.Logger.Info("the device code grant did not work; the link stays", "error", err)
@@ -169,105 +173,16 @@ func (f *Flows) begin(ctx context.Context, req Request) (*action.Action, error) 
 
 // byDevice reports whether the person is given a code at once, with no page of ours.
 func (f *Flows) byDevice(req Request) bool {
-	if req.Grant != "" {
-		return req.Grant == DeviceCode
-	}
-	return req.Server.DeviceAuthorizationEndpoint != "" && (f.opts.Headless || req.Server.AuthorizationEndpoint == "")
-}
-
-// Check reports why the login that req describes cannot begin, as far as that is known without
-// asking anybody.
-func (f *Flows) Check(req Request) error {
+	s := req.Server
 	switch {
-	case req.Grant == ClientCredentials && req.Client.ID == "":
-		return &ClientError{Issuer: req.Server.Issuer, Reason: "the client_credentials grant needs a client registered beforehand"}
-	case req.Grant == ClientCredentials:
-		return nil
-	case req.Grant == DeviceCode && req.Server.DeviceAuthorizationEndpoint == "":
-		return &UnsupportedError{Issuer: req.Server.Issuer, What: "the device code grant", Remedy: `set the site's oauth.grant to "authorization_code"`}
-	case f.byDevice(req):
-		return f.canGetClient(req)
-	case req.Server.AuthorizationEndpoint == "":
-		return &UnsupportedError{Issuer: req.Server.Issuer, What: "an authorization endpoint", Remedy: "configure a grant that the server offers"}
+	case req.Grant != "":
+		return req.Grant == DeviceCode
+	case s.DeviceAuthorizationEndpoint == "":
+		return false
 	}
-	if err := checkPKCE(req.Server); err != nil {
-		return err
-	}
-	if err := checkAuthorizationEndpoint(req); err != nil {
-		return err
-	}
-	return f.canGetClient(req)
+	return s.AuthorizationEndpoint == "" || f.opts.Headless && !req.stepsUp()
 }
 
-// checkPKCE refuses a server that does not say it supports S256 (MCP authorization, RFC 9700 §2.1.1).
-func checkPKCE(s *discovery.AuthServer) error {
-	if slices.Contains(s.CodeChallengeMethodsSupported, "S256") {
-		return nil
-	}
-	return &UnsupportedError{Issuer: s.Issuer, What: "PKCE with S256 (code_challenge_methods_supported)",
-		Remedy: "ask its operator to enable PKCE; without it a stolen code could be used by others"}
-}
-
-// checkAuthorizationEndpoint refuses a server that nobody configured when it sends people to sign in
-// on another site than its own: they would give that site's code to this server (RFC 9700 §4.4).
-func checkAuthorizationEndpoint(req Request) error {
-	if req.Trusted {
-		return nil
-	}
-	at, err := origin.OfURL(req.Server.AuthorizationEndpoint)
-	if err != nil {
-		return err
-	}
-	own, err := origin.OfURL(req.Server.Issuer)
-	if err != nil {
-		return err
-	}
-	if at.Site() == own.Site() {
-		return nil
-	}
-	return &UnsupportedError{Issuer: req.Server.Issuer, What: "a sign-in page on its own site: it leads to " + at.String(),
-		Remedy: "if that is right, name the issuer in the site's oauth.issuer"}
-}
-
-// ClientCredentials gets a token without a person (RFC 6749 §4.4) and stores it.
-func (f *Flows) ClientCredentials(ctx context.Context, req Request) (*tokenstore.Token, error) {
-	req.Grant = ClientCredentials
-	if err := f.Check(req); err != nil {
-		return nil, err
-	}
-	form := req.tokenForm("client_credentials")
-	return f.obtain(ctx, req, req.Client, form)
-}
-
-// obtain asks for a token, and stores it.
-func (f *Flows) obtain(ctx context.Context, req Request, c Credentials, form map[string]string) (*tokenstore.Token, error) {
-	answer, err := f.postToken(ctx, call{principal: req.Principal, issuer: req.Server.Issuer, endpoint: req.Server.TokenEndpoint}, c, form)
-	if err != nil {
-		return nil, err
-	}
-	tok := &tokenstore.Token{
-		Principal: req.Principal, Resource: req.Resource, Issuer: req.Server.Issuer,
-		ClientID: c.ID, TokenEndpoint: req.Server.TokenEndpoint, Scopes: req.Scopes,
-	}
-	answer.apply(tok, time.Now())
-	if err := ctx.Err(); err != nil { // the person said no while the server answered
-		return nil, err
-	}
-	if err := tokenstore.PutToken(ctx, f.opts.Store, tok); err != nil {
-		return nil, err
-	}
-	if req.Replaces != (tokenstore.Key{}) && req.Replaces != tok.Key() {
-		if err := f.opts.Store.Delete(ctx, req.Replaces); err != nil {
-			return nil, err
-		}
-	}
-	return tok, nil
-}
-
-func (r Request) tokenForm(grant string) map[string]string {
-	form := map[string]string{"grant_type": grant, "resource": r.Resource}
-	if len(r.Scopes) > 0 && grant != "authorization_code" {
-		form["scope"] = strings.Join(r.Scopes, " ")
-	}
-	return form
-}
+// stepsUp reports whether the resource demands how or when the person signed in (RFC 9470). Only
+// an authorization request can carry that.
+func (r Request) stepsUp() bool { return len(r.ACRValues) > 0 || r.MaxAge != nil }

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
-	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/internal/oauthtest"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
@@ -326,14 +324,6 @@ func TestNilLoggerIsSilent(t *testing.T) {
 	f, _, req := at(t, saysJSON(200, `{"access_token":"a","token_type":"bearer"}`))
 	if _, err := f.ClientCredentials(t.Context(), req); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestCheckPKCE(t *testing.T) {
-	for _, methods := range [][]string{{"S256"}, {"plain", "S256"}} {
-		if err := checkPKCE(&discovery.AuthServer{CodeChallengeMethodsSupported: slices.Clone(methods)}); err != nil {
-			t.Errorf("%v: %v", methods, err)
-		}
 	}
 }
 

@@ -3,6 +3,8 @@ package login
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -47,6 +49,8 @@ type options struct {
 	headless bool
 	desk     action.DeskOptions
 	wrap     func(http.RoundTripper) http.RoundTripper
+	flows    func(*Options)
+	roots    *x509.CertPool // of an issuer with TLS
 }
 
 func newWorld(t testing.TB, i oauthtest.IssuerOptions, o options) *world {
@@ -61,11 +65,11 @@ func newWorld(t testing.TB, i oauthtest.IssuerOptions, o options) *world {
 
 func newWorldAt(t testing.TB, issuer *oauthtest.Issuer, o options) *world {
 	t.Helper()
-	var transport http.RoundTripper = &http.Transport{DisableKeepAlives: true}
+	var transport http.RoundTripper = &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: o.roots}}
 	if o.wrap != nil {
 		transport = o.wrap(transport)
 	}
-	w := &world{t: t, issuer: issuer, store: tokenstore.NewMemory(), person: oauthtest.NewPerson(nil), log: new(bytes.Buffer)}
+	w := &world{t: t, issuer: issuer, store: tokenstore.NewMemory(), person: oauthtest.NewPerson(o.roots), log: new(bytes.Buffer)}
 	logger := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o.desk.Logger = logger
 	if o.desk.Open == nil {
@@ -73,7 +77,11 @@ func newWorldAt(t testing.TB, issuer *oauthtest.Issuer, o options) *world {
 	}
 	w.desk = action.NewDesk(o.desk)
 	t.Cleanup(w.desk.Close)
-	w.Flows = New(Options{Transport: transport, Store: w.store, Desk: w.desk, Headless: o.headless, Logger: logger})
+	opts := Options{Transport: transport, Store: w.store, Desk: w.desk, Headless: o.headless, Logger: logger}
+	if o.flows != nil {
+		o.flows(&opts)
+	}
+	w.Flows = New(opts)
 	w.server = metadata(t, issuer)
 	issuer.Log.Reset()
 	return w
@@ -259,4 +267,47 @@ func contains(t testing.TB, what, got string, want ...string) {
 			t.Errorf("%s is %q, want %q in it", what, got, s)
 		}
 	}
+}
+
+// authorize makes the authorization request of a browser login.
+func authorize(t testing.TB, f *Flows, req Request, c Credentials) action.Next {
+	t.Helper()
+	g, err := f.settle(t.Context(), req, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := f.authorizationRequest(t.Context(), g, "http://127.0.0.1:1/callback")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// hint fails unless err is a *E with the code, and hints at what is wanted.
+func hint[E interface {
+	error
+	Code() string
+	Hint() string
+}](t testing.TB, err error, code string, want ...string) {
+	t.Helper()
+	var e E
+	if !errors.As(err, &e) {
+		t.Fatalf("error %v, want a %T", err, e)
+	}
+	if e.Code() != code {
+		t.Errorf("code %q, want %q", e.Code(), code)
+	}
+	contains(t, "error and hint", e.Error()+" | "+e.Hint(), want...)
+}
+
+// settings are those of every issuer.
+func settings(s Settings) func(*Options) {
+	return func(o *Options) { o.Settings = func(string) Settings { return s } }
+}
+
+// unreadable is a store whose disk fails.
+type unreadable struct{ tokenstore.Store }
+
+func (unreadable) Get(context.Context, tokenstore.Key) ([]byte, error) {
+	return nil, errors.New("input/output error")
 }

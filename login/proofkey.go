@@ -3,10 +3,8 @@ package login
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/dpop"
 	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
@@ -43,8 +41,8 @@ func (f *Flows) storedProofKey(ctx context.Context, p principal.ID, issuer strin
 		return nil, err
 	}
 	key, err := dpop.ParseKey(stored.Private)
-	if err != nil {
-		return nil, fmt.Errorf("the stored proof key for %s: %w", action.ShowIssuer(issuer), err)
+	if err != nil { // counts as absent, like any damaged record: what was bound to it is lost
+		return nil, &tokenstore.DamagedError{Key: stored.Key(), Reason: err.Error()}
 	}
 	return key, nil
 }

@@ -6,41 +6,101 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/dpop"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
 // Refresh gets a new access token with t's refresh token (RFC 6749 §6) from the endpoint that t
 // is pinned to, and stores it. configured is the configured client of the issuer, if any; it is
 // used only if t was obtained with it. The caller holds the lock that makes this the only refresh.
+//
+// A token that cannot be stored is returned all the same: it is kept until that is possible, and
+// returned by the next Refresh of t.
 func (f *Flows) Refresh(ctx context.Context, t *tokenstore.Token, configured Credentials) (*tokenstore.Token, error) {
-	c, registered := Credentials{ID: t.ClientID}, false
-	if configured.ID == t.ClientID {
-		c = configured
-	} else if reg, err := tokenstore.GetClient(ctx, f.opts.Store, tokenstore.ClientKey(t.Principal, t.Issuer)); err == nil && reg.ClientID == t.ClientID {
-		c, registered = Credentials{ID: reg.ClientID, Secret: reg.ClientSecret, AuthMethod: reg.AuthMethod}, true
+	stored := t
+	if kept := f.unsaved.after(stored); kept != nil {
+		f.save(ctx, stored, kept)
+		if kept.Expiry.IsZero() || time.Until(kept.Expiry) > expiresSoon {
+			return kept, nil
+		}
+		t = kept
 	}
-	form := map[string]string{"grant_type": "refresh_token", "refresh_token": t.RefreshToken.Reveal(), "resource": t.Resource}
+	next, err := f.refresh(ctx, t, configured)
+	if err != nil {
+		if IsRefused(err) {
+			f.unsaved.drop(stored.Key())
+		}
+		return nil, err
+	}
+	f.save(ctx, stored, next)
+	return next, nil
+}
+
+const expiresSoon = 30 * time.Second
+
+func (f *Flows) refresh(ctx context.Context, t *tokenstore.Token, configured Credentials) (*tokenstore.Token, error) {
+	c, registered := f.clientOf(ctx, t, configured)
+	next := *t
+	if err := f.rebind(&next, c); err != nil {
+		return nil, err
+	}
+	key, err := f.keyOf(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	form := map[string]string{"grant_type": "refresh_token", "refresh_token": t.RefreshToken.Reveal()}
+	f.addResource(form, t.Issuer, t.Resource)
 	if len(t.Scopes) > 0 {
 		form["scope"] = strings.Join(t.Scopes, " ")
 	}
-	answer, err := f.postToken(ctx, call{principal: t.Principal, issuer: t.Issuer, endpoint: t.TokenEndpoint}, c, form)
+	answer, err := f.postToken(ctx, call{principal: t.Principal, issuer: t.Issuer, endpoint: t.TokenEndpoint, key: key}, c, form)
 	if registered && isUnknownClient(err) {
 		f.forgetRegistration(ctx, t.Principal, t.Issuer, c)
 	}
 	if err != nil {
 		return nil, err
 	}
-	next := *t
 	answer.apply(&next, time.Now())
-	if err := tokenstore.PutToken(ctx, f.opts.Store, &next); err != nil {
-		return nil, err
-	}
 	return &next, nil
 }
 
-// IsRefused reports whether err is the server's final no to a refresh token or client, rather
-// than a failure that may pass.
+// rebind says what the next token will be bound to. A refresh token of a public client is itself
+// bound to the certificate of its time (RFC 8705 §4, §7.1), and lost with it; another client
+// authenticates anew, and gets a token that is bound to the present one.
+func (f *Flows) rebind(t *tokenstore.Token, c Credentials) error {
+	if t.CertificateThumbprint == "" {
+		return nil
+	}
+	now := thumbprint(f.certificate(t.TokenEndpoint))
+	if now != t.CertificateThumbprint && c.method() == "none" {
+		return &BindingError{Issuer: t.Issuer, To: "a client certificate"}
+	}
+	t.CertificateThumbprint = now
+	return nil
+}
+
+// keyOf returns the key that t is bound to, nil where it is bound to none.
+func (f *Flows) keyOf(ctx context.Context, t *tokenstore.Token) (*dpop.Key, error) {
+	if t.KeyThumbprint == "" {
+		return nil, nil
+	}
+	key, err := f.storedProofKey(ctx, t.Principal, t.Issuer)
+	switch {
+	case err != nil && !errors.Is(err, tokenstore.ErrNotFound):
+		return nil, err
+	case err != nil, key.Thumbprint() != t.KeyThumbprint:
+		return nil, &BindingError{Issuer: t.Issuer, To: "a key"}
+	}
+	return key, nil
+}
+
+// IsRefused reports whether err is a final no to a refresh token or client, by the server or
+// because what they are bound to is gone, rather than a failure that may pass.
 func IsRefused(err error) bool {
+	var lost *BindingError
+	if errors.As(err, &lost) {
+		return true
+	}
 	var e *TokenError
 	if !errors.As(err, &e) {
 		return false

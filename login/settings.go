@@ -1,5 +1,10 @@
 package login
 
+import (
+	"cmp"
+	"maps"
+)
+
 // Settings are what is particular about an authorization server. The zero value of each is what
 // the table of known issuers says, else the standard's rule.
 type Settings struct {
@@ -12,5 +17,36 @@ type Settings struct {
 	DPoP            string            // "auto", "always" or "never"
 }
 
-// settings is what holds for an issuer: the configuration, else the table, else the standard.
-func (f *Flows) settings(issuer string) Settings { return f.opts.Settings(issuer) }
+// standard is what holds at an issuer that nobody said anything about.
+var standard = Settings{Resource: "send", RedirectHost: "127.0.0.1", RedirectPort: "any", PKCE: "advertised", DPoP: "auto"}
+
+// Settings is what holds for an issuer, with no field left zero: the configuration, else the table
+// of known issuers, else the standard.
+func (f *Flows) Settings(issuer string) Settings {
+	_, known, _, _ := KnownIssuer(issuer)
+	return f.opts.Settings(issuer).over(known).over(standard)
+}
+
+func (f *Flows) settings(issuer string) Settings { return f.Settings(issuer) }
+
+// over fills what s leaves open from base.
+func (s Settings) over(base Settings) Settings {
+	return Settings{
+		Resource:        cmp.Or(s.Resource, base.Resource),
+		AuthorizeParams: overlay(s.AuthorizeParams, base.AuthorizeParams),
+		TokenParams:     overlay(s.TokenParams, base.TokenParams),
+		RedirectHost:    cmp.Or(s.RedirectHost, base.RedirectHost),
+		RedirectPort:    cmp.Or(s.RedirectPort, base.RedirectPort),
+		PKCE:            cmp.Or(s.PKCE, base.PKCE),
+		DPoP:            cmp.Or(s.DPoP, base.DPoP),
+	}
+}
+
+// overlay merges parameters into a new map. An empty value takes one of base away.
+func overlay(params, base map[string]string) map[string]string {
+	merged := make(map[string]string, len(params)+len(base))
+	maps.Copy(merged, base)
+	maps.Copy(merged, params)
+	maps.DeleteFunc(merged, func(_, value string) bool { return value == "" })
+	return merged
+}

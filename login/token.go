@@ -1,12 +1,11 @@
 package login
 
 import (
+	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"mime"
 	"net/http"
@@ -38,8 +37,10 @@ const (
 type tokenAnswer struct {
 	accessToken, refreshToken secret.Text
 	tokenType                 string
+	issuedType                string        // issued_token_type (RFC 8693 §2.2.1), "" where it is not said
 	lifetime                  time.Duration // 0: unknown
 	scopes                    []string      // nil: as requested
+	idToken                   secret.Text   // not verified
 }
 
 // apply fills in what the answer says. A refresh token that was not renewed stays.
@@ -55,25 +56,48 @@ func (a *tokenAnswer) apply(t *tokenstore.Token, now time.Time) {
 	if a.scopes != nil {
 		t.Scopes = a.scopes
 	}
+	if who := subjectOf(a.idToken, t.Issuer, t.ClientID); who != "" {
+		t.Subject = who
+	}
 }
 
 // call is where a request to an authorization server goes, and for whom.
 type call struct {
-	principal principal.ID
-	issuer    string // audience of client assertions (RFC 7523 §3)
-	endpoint  string
-	key       *dpop.Key // to prove with each request; nil: none
+	principal  principal.ID
+	issuer     string // audience of client assertions (RFC 7523 §3)
+	endpoint   string
+	key        *dpop.Key // to prove with each request; nil: none
+	algorithms []string  // that the server takes of client assertions; nil: not known
+}
+
+// tokenType is what the answer to a request with or without a proof must be (RFC 9449 §5). Less
+// would be a downgrade: a token that others can use, too.
+func (c call) tokenType() string {
+	if c.key != nil {
+		return "DPoP"
+	}
+	return "Bearer"
 }
 
 // postToken sends a token request with the client's authentication.
 func (f *Flows) postToken(ctx context.Context, to call, c Credentials, form map[string]string) (*tokenAnswer, error) {
-	status, body, err := f.postForm(ctx, to, c, form)
+	r, err := f.sendForm(ctx, to, c, form)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := parseToken(to.endpoint, status, body)
+	answer, err := parseToken(to.endpoint, r.status, r.body, to.tokenType())
+	var failed *TokenError
+	if errors.As(err, &failed) {
+		failed.retryAfter = retryAfter(r.header)
+	}
 	return answer, conceal(err, c, form)
 }
+
+// concealed are the parameters whose values never stand in an error.
+var concealed = []string{"code", "code_verifier", "refresh_token", "device_code", "assertion", "subject_token", "actor_token", "client_secret", "client_assertion", "token", "state"}
+
+// minConcealed: what is shorter is no secret, and stands in any text by chance.
+const minConcealed = 4
 
 // conceal takes what was sent out of a server's words: some echo the request.
 func conceal(err error, c Credentials, form map[string]string) error {
@@ -81,11 +105,15 @@ func conceal(err error, c Credentials, form map[string]string) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	for _, s := range []string{c.Secret.Reveal(), form["code"], form["code_verifier"], form["refresh_token"], form["device_code"]} {
-		if s != "" {
+	hide := func(s string) {
+		if len(s) >= minConcealed {
 			e.ErrorCode = strings.ReplaceAll(e.ErrorCode, s, secret.Redacted)
 			e.Description = strings.ReplaceAll(e.Description, s, secret.Redacted)
 		}
+	}
+	hide(c.Secret.Reveal())
+	for _, name := range concealed {
+		hide(form[name])
 	}
 	return err
 }
@@ -93,59 +121,111 @@ func conceal(err error, c Credentials, form map[string]string) error {
 // postForm sends a form to an endpoint that authenticates the client (RFC 6749 §2.3). Redirects
 // are never followed: the form holds codes, verifiers and secrets (RFC 9700 §4.12).
 func (f *Flows) postForm(ctx context.Context, to call, c Credentials, form map[string]string) (int, []byte, error) {
-	form = maps.Clone(form)
-	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	switch c.method() {
-	case "none":
-		form["client_id"] = c.ID
-	case "client_secret_post":
-		form["client_id"], form["client_secret"] = c.ID, c.Secret.Reveal()
-	case "client_secret_basic":
-		// Both halves are form-encoded first (RFC 6749 §2.3.1).
-		pair := url.QueryEscape(c.ID) + ":" + url.QueryEscape(c.Secret.Reveal())
-		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
-	default:
-		return 0, nil, &ClientError{Issuer: to.issuer, Reason: "the authentication method " + strconv.Quote(c.AuthMethod) + " is not supported"}
-	}
-	values := url.Values{}
-	for k, v := range form {
-		values.Set(k, v)
-	}
-	return f.post(ctx, to.endpoint, header, values.Encode())
+	r, err := f.sendForm(ctx, to, c, form)
+	return r.status, r.body, err
 }
 
-func (c Credentials) method() string {
-	switch {
-	case c.AuthMethod != "":
-		return c.AuthMethod
-	case c.Secret.IsZero():
-		return "none"
+// sendForm is [Flows.postForm] with the whole answer. Where the server wants its nonce in the proof
+// the request is sent once more; that it was refused for this has used up nothing in the form
+// (RFC 9449 §8).
+func (f *Flows) sendForm(ctx context.Context, to call, c Credentials, form map[string]string) (reply, error) {
+	for first := true; ; first = false {
+		values, header, err := f.authenticate(to, c, form) // an assertion, like a proof, works once
+		if err != nil {
+			return reply{}, err
+		}
+		nonce, err := f.prove(to, header)
+		if err != nil {
+			return reply{}, err
+		}
+		r, err := f.send(ctx, to.endpoint, header, values.Encode())
+		another := to.key != nil && f.noteNonce(to, r.header, nonce)
+		for _, once := range []string{values.Get("client_assertion"), header.Get("DPoP")} {
+			if once != "" {
+				r.body = bytes.ReplaceAll(r.body, []byte(once), []byte(secret.Redacted))
+			}
+		}
+		if err == nil && first && another && wantsNonce(r) {
+			continue
+		}
+		return r, err
 	}
-	return "client_secret_basic"
+}
+
+// prove adds the proof of the key, if there is one, and returns the nonce that is in it.
+func (f *Flows) prove(to call, header http.Header) (nonce string, err error) {
+	if to.key == nil {
+		return "", nil
+	}
+	u, err := url.Parse(to.endpoint)
+	if err != nil {
+		return "", unusableURL(to.endpoint)
+	}
+	o, err := origin.Of(u)
+	if err != nil {
+		return "", unusableURL(to.endpoint)
+	}
+	nonce = f.nonces.Get(to.principal, o)
+	proof, err := to.key.Proof(http.MethodPost, u, nonce, secret.Text{})
+	if err != nil {
+		return "", err
+	}
+	header.Set("DPoP", proof)
+	return nonce, nil
+}
+
+// noteNonce keeps the nonce of an answer, and reports whether it is another than used.
+func (f *Flows) noteNonce(to call, answer http.Header, used string) bool {
+	o, err := origin.OfURL(to.endpoint)
+	return err == nil && f.nonces.Note(to.principal, o, answer, used)
+}
+
+func wantsNonce(r reply) bool {
+	if r.status != http.StatusBadRequest && r.status != http.StatusUnauthorized {
+		return false
+	}
+	var a struct {
+		Error string `json:"error"`
+	}
+	return json.Unmarshal(r.body, &a) == nil && a.Error == "use_dpop_nonce"
+}
+
+// reply is an answer of an authorization server. Of an unusable one only the header is set.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
 }
 
 // post sends a body and returns status and answer. The answer must be JSON.
 func (f *Flows) post(ctx context.Context, endpoint string, header http.Header, body string) (int, []byte, error) {
+	r, err := f.send(ctx, endpoint, header, body)
+	return r.status, r.body, err
+}
+
+func (f *Flows) send(ctx context.Context, endpoint string, header http.Header, body string) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, postTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(body))
 	if err != nil {
-		return 0, nil, &TokenError{Endpoint: shownEndpoint(endpoint), Reason: "its URL is not usable"}
+		return reply{}, unusableURL(endpoint)
 	}
 	req.Header = header
 	req.Header.Set("Accept", "application/json")
 	resp, err := f.opts.Transport.RoundTrip(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("asking %s: %w", shownEndpoint(endpoint), err)
+		return reply{}, fmt.Errorf("asking %s: %w", shownEndpoint(endpoint), err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	unusable := func(reason string) (int, []byte, error) {
-		return 0, nil, &TokenError{Endpoint: shownEndpoint(endpoint), Status: resp.StatusCode, Reason: reason}
+	unusable := func(reason string) (reply, error) {
+		return reply{header: resp.Header}, &TokenError{
+			Endpoint: shownEndpoint(endpoint), Status: resp.StatusCode, Reason: reason, retryAfter: retryAfter(resp.Header),
+		}
 	}
 	switch {
 	case err != nil:
-		return 0, nil, fmt.Errorf("reading the answer of %s: %w", shownEndpoint(endpoint), err)
+		return reply{header: resp.Header}, fmt.Errorf("reading the answer of %s: %w", shownEndpoint(endpoint), err)
 	case len(answer) > maxAnswer:
 		return unusable("the answer is larger than 64 KiB")
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
@@ -156,7 +236,23 @@ func (f *Flows) post(ctx context.Context, endpoint string, header http.Header, b
 	if mt, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mt != "application/json" && !strings.HasSuffix(mt, "+json") {
 		return unusable("the answer is not JSON")
 	}
-	return resp.StatusCode, answer, nil
+	return reply{resp.StatusCode, resp.Header, answer}, nil
+}
+
+// retryAfter is how long the server wants to be left alone (RFC 9110 §10.2.3), 0 where it does not say.
+func retryAfter(header http.Header) time.Duration {
+	value := header.Get("Retry-After")
+	if n, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+func unusableURL(endpoint string) error {
+	return &TokenError{Endpoint: shownEndpoint(endpoint), Reason: "its URL is not usable"}
 }
 
 func shownEndpoint(endpoint string) string {
@@ -185,13 +281,16 @@ func parseError(endpoint string, status int, body []byte) *TokenError {
 	return e
 }
 
-func parseToken(endpoint string, status int, body []byte) (*tokenAnswer, error) {
+// parseToken reads a token response; the token must be of the type that was asked for.
+func parseToken(endpoint string, status int, body []byte, tokenType string) (*tokenAnswer, error) {
 	var a struct {
 		AccessToken  string         `json:"access_token"`
 		TokenType    string         `json:"token_type"`
+		IssuedType   string         `json:"issued_token_type"`
 		ExpiresIn    jsontext.Value `json:"expires_in"`
 		RefreshToken string         `json:"refresh_token"`
 		Scope        string         `json:"scope"`
+		IDToken      jsontext.Value `json:"id_token"`
 		Error        string         `json:"error"`
 	}
 	if err := json.Unmarshal(body, &a); err != nil || status != http.StatusOK || a.Error != "" {
@@ -203,14 +302,18 @@ func parseToken(endpoint string, status int, body []byte) (*tokenAnswer, error) 
 	switch {
 	case !usableToken(a.AccessToken):
 		return nil, unusable("the access token is missing or has characters that a header cannot carry")
-	case !strings.EqualFold(a.TokenType, "Bearer"):
-		return nil, unusable("the token type is not Bearer")
+	case !strings.EqualFold(a.TokenType, tokenType):
+		return nil, unusable("the token type is not " + tokenType)
 	case a.RefreshToken != "" && !usableToken(a.RefreshToken):
 		return nil, unusable("the refresh token has characters that are not allowed")
 	}
 	answer := &tokenAnswer{
 		accessToken: secret.New(a.AccessToken), refreshToken: secret.New(a.RefreshToken),
-		tokenType: "Bearer", lifetime: seconds(a.ExpiresIn),
+		tokenType: tokenType, issuedType: a.IssuedType, lifetime: seconds(a.ExpiresIn),
+	}
+	var idToken string
+	if json.Unmarshal(a.IDToken, &idToken) == nil {
+		answer.idToken = secret.New(idToken)
 	}
 	for s := range strings.FieldsSeq(a.Scope) {
 		if challenge.IsScope(s) && !slices.Contains(answer.scopes, s) && len(answer.scopes) < maxScopes {
@@ -221,8 +324,10 @@ func parseToken(endpoint string, status int, body []byte) (*tokenAnswer, error) 
 }
 
 // usableToken: visible ASCII without spaces (RFC 6750 §2.1 is narrower; servers are not), bounded.
-func usableToken(s string) bool {
-	if s == "" || len(s) > 32<<10 {
+func usableToken(s string) bool { return len(s) <= 32<<10 && isVisible(s) }
+
+func isVisible(s string) bool {
+	if s == "" {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
