@@ -25,7 +25,6 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/outbound"
 	"github.com/mcp-authfetch/mcp-authfetch/principal"
-	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
@@ -48,15 +47,9 @@ type driver struct {
 }
 
 func (d driver) run(ctx context.Context, server string) error {
-	// What the scenario tells us beforehand, such as a client that was registered.
-	var given struct {
-		ClientID     string `json:"client_id"`
-		ClientSecret string `json:"client_secret"`
-	}
-	if text := os.Getenv("MCP_CONFORMANCE_CONTEXT"); text != "" {
-		if err := json.Unmarshal([]byte(text), &given); err != nil {
-			return fmt.Errorf("reading the scenario's context: %w", err)
-		}
+	given, err := readGiven()
+	if err != nil {
+		return err
 	}
 	store := tokenstore.NewMemory()
 	base := outbound.New(outbound.Options{Logger: d.log, Rules: func(context.Context, origin.Origin) (netguard.Rules, error) {
@@ -65,23 +58,24 @@ func (d driver) run(ctx context.Context, server string) error {
 	desk := action.NewDesk(action.DeskOptions{Open: signIn, Logger: d.log})
 	defer desk.Close()
 	disc := discovery.New(discovery.Options{Transport: base, AllowHTTP: origin.Origin.IsLoopback})
-	site := auth.Site{Configured: true}
-	if given.ClientID != "" {
+	site, client, err := given.configure()
+	if err != nil {
+		return err
+	}
+	site.Legacy = d.protocol == "2025-03-26"
+	if client.ID != "" {
 		// A client registered beforehand belongs to an issuer that the configuration names.
-		issuer, err := issuerOf(ctx, disc, server)
-		if err != nil {
+		if site.Issuer, err = issuerOf(ctx, disc, server); err != nil {
 			return err
 		}
-		site.Issuer = issuer
 	}
 	transport := auth.New(auth.Options{
 		Base: base, Discovery: disc, Store: store, Logger: d.log,
-		Login: login.New(login.Options{Transport: base, Store: store, Desk: desk, ClientMetadataURL: metadataURL, Logger: d.log}),
-		Zones: &auth.Zones{Store: store, Allowed: origin.Origin.IsLoopback},
-		Site:  func(origin.Origin) auth.Site { return site },
-		Client: func(string) login.Credentials {
-			return login.Credentials{ID: given.ClientID, Secret: secret.New(given.ClientSecret)}
-		},
+		Login:  login.New(login.Options{Transport: base, Store: store, Desk: desk, ClientMetadataURL: metadataURL, Logger: d.log}),
+		Zones:  &auth.Zones{Store: store, Allowed: origin.Origin.IsLoopback},
+		Site:   func(origin.Origin) auth.Site { return site },
+		Client: func(string) login.Credentials { return client },
+		Issuer: func(issuer string) bool { return site.Issuer != "" && issuer == site.Issuer },
 	})
 	for i, method := range []string{"tools/list", "tools/call"} {
 		if err := d.call(ctx, transport, server, i+1, method); err != nil {
