@@ -90,10 +90,10 @@ func (f *Flows) terms(req Request, c Credentials) (*terms, error) {
 	if t.revocation, err = f.endpoint(s.RevocationEndpoint, aliases.RevocationEndpoint, nil); err != nil {
 		return nil, err
 	}
-	if binds {
-		t.certificate = thumbprint(f.certificate(t.token))
-	}
+	// The server's own announcement says only that it can bind tokens: whether it does is a matter of
+	// the client and the resource.
 	if req.CertificateBound {
+		t.certificate = thumbprint(f.certificate(t.token))
 		return &t, f.checkSameCertificate(req, &t)
 	}
 	return &t, nil
