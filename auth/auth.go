@@ -2,24 +2,18 @@
 package auth
 
 import (
-	"bytes"
-	"context"
 	"crypto/x509"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/singleflight"
 
 	"github.com/mcp-authfetch/mcp-authfetch/discovery"
+	"github.com/mcp-authfetch/mcp-authfetch/dpop"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
-	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
-	"github.com/mcp-authfetch/mcp-authfetch/outbound"
 	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
@@ -64,8 +58,10 @@ type Options struct {
 // [*ActionRequired]. The request's context must carry a principal.
 type Transport struct {
 	opts    Options
+	nonces  dpop.Nonces // of resources
 	flights singleflight.Group
 	steps   sync.Map // tokenstore.Key to the *action.Action that last asked for more scopes than that token has
+	signIns signIns  // that resources asked for because of how the person had signed in
 }
 
 // New returns a Transport.
@@ -103,12 +99,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, cs := t.question(w, resp, tok)
-	if q == nothing {
+	q := t.question(w, resp, tok)
+	if q.want == nothing {
 		return resp, nil
 	}
 	release(resp)
-	next, err := t.answer(req.Context(), w, q, cs, tok)
+	next, err := t.answer(req.Context(), w, q, tok)
 	switch {
 	case err != nil:
 		_ = resp.Body.Close()
@@ -150,109 +146,22 @@ func (t *Transport) prepare(req *http.Request) (*work, *tokenstore.Token, error)
 	return w, tok, err
 }
 
-// sentKey leads to what a request carried, [carried].
-type sentKey struct{}
-
-type carried []secret.Text
-
-// send sends a copy of the request with what its origin is owed.
-func (t *Transport) send(w *work, tok *tokenstore.Token, body io.ReadCloser) (*http.Response, error) {
-	ctx := w.req.Context()
-	var secrets carried
-	out := w.req.Clone(ctx)
-	out.Body = body
-	if out.Header == nil {
-		out.Header = http.Header{}
-	}
-	for _, h := range w.site.Headers {
-		out.Header.Set(h.Name, h.Value.Reveal())
-		if !public(h.Name) {
-			secrets = append(secrets, h.Value)
-		}
-	}
-	if tok != nil {
-		out.Header.Set("Authorization", "Bearer "+tok.AccessToken.Reveal())
-		secrets = append(secrets, tok.AccessToken)
-	}
-	resp, err := t.opts.Base.RoundTrip(out.WithContext(context.WithValue(ctx, sentKey{}, secrets)))
-	if err != nil {
-		return nil, t.explain(ctx, w, err)
-	}
-	return resp, nil
-}
-
-// public reports whether a header says nothing that a site must not repeat.
-func public(name string) bool {
-	name = http.CanonicalHeaderKey(name)
-	return strings.HasPrefix(name, "Accept") || slices.Contains([]string{"User-Agent", "X-Requested-With", "Cache-Control", "Pragma", "Content-Type", "Dnt"}, name)
-}
-
 // sendAgain sends the request with the token that answers the challenge. When that is refused too
 // there is no third time.
 func (t *Transport) sendAgain(w *work, tok *tokenstore.Token) (*http.Response, error) {
-	body := w.req.Body
-	if w.req.GetBody != nil {
-		var err error
-		if body, err = w.req.GetBody(); err != nil {
-			return nil, err
-		}
+	body, err := bodyAgain(w.req)
+	if err != nil {
+		return nil, err
 	}
 	resp, err := t.send(w, tok, body)
 	if err != nil {
 		return nil, err
 	}
-	q, cs := t.question(w, resp, tok)
-	if q != wantsToken && resp.StatusCode != http.StatusUnauthorized {
+	q := t.question(w, resp, tok)
+	if q.want == nothing || q.want == wantsScope {
 		return resp, nil
 	}
 	release(resp)
 	_ = resp.Body.Close()
-	return nil, t.refused(w.req.Context(), w, cs, tok)
-}
-
-// repeatable reports whether the request can be sent a second time.
-func repeatable(req *http.Request) bool {
-	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-}
-
-// maxKept is how much of a challenge's body is kept in memory while the challenge is answered.
-const maxKept = 64 << 10
-
-// release gives the connection of resp back, keeping its body to be read later: the connections
-// to an origin are few, and to answer the challenge we need one too.
-func release(resp *http.Response) {
-	kept, err := io.ReadAll(io.LimitReader(resp.Body, maxKept))
-	if err == nil && len(kept) < maxKept {
-		_ = resp.Body.Close()
-		resp.Body = io.NopCloser(bytes.NewReader(kept))
-		return
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(kept), resp.Body), resp.Body}
-}
-
-// Credentialed reports whether the request that got resp carried a token, a configured header or
-// a client certificate.
-func Credentialed(resp *http.Response) bool {
-	return len(Secrets(resp)) > 0 || outbound.Certificate(resp)
-}
-
-// Secrets are the token and the configured headers that the request carried which got resp.
-func Secrets(resp *http.Response) []secret.Text {
-	if resp.Request == nil {
-		return nil
-	}
-	secrets, _ := resp.Request.Context().Value(sentKey{}).(carried)
-	return secrets
-}
-
-// explain turns a refused address into the action that would allow it, where one would.
-func (t *Transport) explain(ctx context.Context, w *work, err error) error {
-	var denied *netguard.DeniedError
-	if !errors.As(err, &denied) {
-		return err
-	}
-	return t.opts.Zones.ask(ctx, w.principal, w.origin, denied)
+	return nil, t.refused(w.req.Context(), w, q, tok)
 }

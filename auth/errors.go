@@ -1,9 +1,13 @@
 package auth
 
 import (
+	"strings"
+	"time"
+
 	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
 // ActionRequired is returned where a person must do something first. The action lives on: waiting
@@ -114,4 +118,57 @@ func (e *PlaintextError) Code() string { return "oauth.plaintext" }
 // Hint says what to do.
 func (e *PlaintextError) Hint() string {
 	return "use the https address; plain http works only between loopback origins that are both named under sites in the config"
+}
+
+// BindingError: a token is bound to something that we do not have, or that its site is not shown.
+type BindingError struct {
+	Origin origin.Origin
+	Issuer string
+	To     string // "key" or "client certificate"
+}
+
+func (e *BindingError) Error() string {
+	return "the token of " + action.ShowIssuer(e.Issuer) + " for " + e.Origin.String() + " is bound to another " + e.To + " than the one in use there"
+}
+
+// Code is the stable machine code of this error.
+func (e *BindingError) Code() string { return "oauth.token_binding" }
+
+// Hint says what to do.
+func (e *BindingError) Hint() string {
+	if e.To == "key" {
+		return "sign out with `mcp-authfetch logout` and sign in again"
+	}
+	return "let the site and its authorization server name the same mtls entry in the config, then sign in again"
+}
+
+// AuthenticationError: a resource is not content with how, or how long ago, the person signed in,
+// although that was done as it asked (RFC 9470).
+type AuthenticationError struct {
+	Origin    origin.Origin
+	Issuer    string
+	ACRValues []string       // what it asks for, remote text
+	MaxAge    *time.Duration // nil: not asked for
+}
+
+func (e *AuthenticationError) Error() string {
+	var asks []string
+	if len(e.ACRValues) > 0 {
+		asks = append(asks, "of the class "+sanitize.Quote(strings.Join(e.ACRValues, " ")))
+	}
+	if e.MaxAge != nil {
+		asks = append(asks, "not older than "+e.MaxAge.String())
+	}
+	if len(asks) == 0 {
+		asks = append(asks, "of another kind")
+	}
+	return e.Origin.String() + " asks for a sign-in " + strings.Join(asks, " and ") + ", which " + action.ShowIssuer(e.Issuer) + " does not give"
+}
+
+// Code is the stable machine code of this error.
+func (e *AuthenticationError) Code() string { return "oauth.insufficient_user_authentication" }
+
+// Hint says what to do.
+func (e *AuthenticationError) Hint() string {
+	return "ask the operator of the site which accounts and second factors it accepts; signing in again in the same way will not help"
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,7 +187,10 @@ func TestIssuerInside(t *testing.T) {
 // What we post to a server's endpoints must not reach, on a stranger's word, what the config or a
 // person opened for other purposes.
 func TestEndpointsElsewhere(t *testing.T) {
-	endpoints := []string{"token_endpoint", "registration_endpoint", "device_authorization_endpoint", "revocation_endpoint"}
+	endpoints := []string{"token_endpoint", "registration_endpoint", "device_authorization_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint"}
+	for _, e := range slices.Clone(endpoints) {
+		endpoints = append(endpoints, "mtls_endpoint_aliases."+e)
+	}
 	for _, tt := range []struct {
 		name  string
 		setUp func(w *world, victim, issuer, resource string)
@@ -205,7 +209,13 @@ func TestEndpointsElsewhere(t *testing.T) {
 			t.Run(tt.name+", "+endpoint, func(t *testing.T) {
 				w := newWorld(t, options{tls: true, private: AllowPrivate})
 				victim := w.resource(oauthtest.ResourceOptions{})
-				i := w.issuer(oauthtest.IssuerOptions{Edit: func(_ string, m map[string]any) { m[endpoint] = victim.URL + "/delete?everything" }})
+				i := w.issuer(oauthtest.IssuerOptions{Edit: func(_ string, m map[string]any) {
+					if alias, ok := strings.CutPrefix(endpoint, "mtls_endpoint_aliases."); ok {
+						m["mtls_endpoint_aliases"] = map[string]any{alias: victim.URL + "/delete?everything"}
+						return
+					}
+					m[endpoint] = victim.URL + "/delete?everything"
+				}})
 				r := w.resource(oauthtest.ResourceOptions{Issuer: i})
 				tt.setUp(w, victim.URL, i.URL, r.URL)
 				_, err := w.get(r.URL + handbook)
@@ -288,4 +298,65 @@ func TestDeclinedAfterRefusal(t *testing.T) {
 	must(t, w.person.Cancel(t.Context(), act.Prompt().URL))
 	_, err := w.get(host + handbook)
 	isA[*action.DeclinedError](t, err)
+}
+
+// What a header says that is not as it should be leads nowhere else, and the rest of it counts.
+func TestHeadersThatAreOdd(t *testing.T) {
+	const host, a = "https://h.example", "https://a.example"
+	at := `resource_metadata="` + host + `/prm"`
+	for _, tt := range []struct {
+		name   string
+		lines  []string
+		asked  string // address of the metadata; "": none is read
+		scopes []string
+	}{
+		{"two lines", []string{`Basic realm="x"`, "Bearer " + at}, "/prm", nil},
+		{"token68 first", []string{"Negotiate YWJj==, Bearer " + at}, "/prm", nil},
+		{"escaped backslash before the quote", []string{`Bearer realm="a\\", ` + at}, "/prm", nil},
+		{"a parameter twice", []string{`Bearer ` + at + `, scope="a", scope="b", Basic`, "Bearer"}, prm + handbook, nil},
+		{"a parameter twice, and nothing else", []string{`Bearer ` + at + `, ` + at, `Basic realm="x"`}, "", nil},
+		{"no comma", []string{`Bearer error="x" scope="y"`, "Bearer " + at + `, scope="z"`}, "/prm", []string{"z"}},
+		{"in capitals", []string{"BEARER " + at}, "/prm", nil},
+		{"with proofs, in capitals", []string{"DPOP " + at}, "/prm", nil},
+		{"scopes that are none", []string{`Bearer ` + at + `, scope="a b` + "\x01" + ` \" c é a"`}, "/prm", []string{"a", "b", "c"}},
+		{"relative", []string{`Bearer resource_metadata="/prm"`}, prm + handbook, nil},
+		{"another origin", []string{`Bearer resource_metadata="https://evil.example/prm"`}, prm + handbook, nil},
+		{"another port", []string{`Bearer resource_metadata="` + host + `:8443/prm"`}, prm + handbook, nil},
+		{"no address", []string{`Bearer resource_metadata="javascript:alert(1)"`}, prm + handbook, nil},
+		{"the first of two", []string{"Bearer " + at + `, Basic resource_metadata="` + host + `/other"`}, "/prm", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, n := newWireWorld(t, map[string]http.HandlerFunc{
+				a: edited(a, map[string]any{"dpop_signing_alg_values_supported": []string{"ES256"}}),
+				host: func(rw http.ResponseWriter, r *http.Request) {
+					switch r.URL.Path {
+					case "/prm", prm, prm + handbook:
+						id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/prm"), prm)
+						serveJSON(rw, 200, map[string]any{"resource": host + id, "authorization_servers": []string{a}})
+					default:
+						rw.Header()["Www-Authenticate"] = tt.lines
+						rw.WriteHeader(401)
+					}
+				},
+			})
+			resp, err := w.get(host + handbook)
+			var needed *ActionRequired
+			switch {
+			case tt.asked == "" && (err != nil || resp.StatusCode != 401):
+				t.Errorf("got %v, want the page as it came", err)
+			case tt.asked != "" && !errors.As(err, &needed):
+				t.Fatalf("got %v, want an action", err)
+			case tt.asked != "" && !slices.Equal(needed.Prompt().Scopes, tt.scopes):
+				t.Errorf("scopes %q, want %q", needed.Prompt().Scopes, tt.scopes)
+			}
+			for _, s := range n.sentTo("") {
+				if s.URL != host+handbook && s.URL != host+tt.asked && !strings.HasPrefix(s.URL, a+"/.well-known/") {
+					t.Errorf("asked for %s", s.URL)
+				}
+			}
+			if got := len(n.sentTo(host + tt.asked)); got == 0 {
+				t.Error("the metadata was not read")
+			}
+		})
+	}
 }

@@ -1,18 +1,15 @@
 package auth
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
+	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
-	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
@@ -22,27 +19,48 @@ const freshFor = time.Minute
 // flightTime bounds what is asked of an issuer without a person, waiting for a lock included.
 const flightTime = 30 * time.Second
 
-// stored returns the token for the request, refreshed when it is about to expire; nil without one.
+// stored returns the token for the request, replaced when it is about to expire or is bound to what
+// we have no more; nil without one.
 func (t *Transport) stored(ctx context.Context, w *work) (*tokenstore.Token, error) {
 	tok, err := t.find(ctx, w)
-	if err != nil || tok == nil || !expiring(tok, time.Now()) {
-		return tok, err
-	}
-	var next *tokenstore.Token
-	if !tok.RefreshToken.IsZero() {
-		next, err = t.renew(ctx, w, tok)
-		if next != nil || err == nil {
-			return next, err
-		}
-		t.opts.Logger.Warn("the token could not be refreshed", "origin", w.origin.String(), "error", err)
-	}
-	switch {
-	case time.Now().Before(tok.Expiry):
-		return tok, nil // it is good for a little while yet
-	case isTransient(err):
+	if err != nil || tok == nil {
 		return nil, err
 	}
+	usable, err := t.isUsable(ctx, w, tok)
+	if err != nil || usable && !expiring(tok, time.Now()) {
+		return tok, err
+	}
+	good := usable && time.Now().Before(tok.Expiry) // for a little while yet
+	if t.mayRefresh(w, tok) {
+		next, err := t.renew(ctx, w, tok)
+		switch {
+		case next != nil:
+			return next, nil
+		case err == nil:
+			good = false // refused, and deleted
+		case !good && isTransient(err):
+			return nil, err
+		default:
+			t.opts.Logger.Warn("the token could not be refreshed", "origin", w.origin.String(), "error", err)
+		}
+	}
+	next, err := t.ahead(ctx, w, tok)
+	switch {
+	case next != nil:
+		return next, nil
+	case err != nil:
+		t.opts.Logger.Warn("the token could not be replaced", "origin", w.origin.String(), "error", err)
+	}
+	if good {
+		return tok, nil
+	}
 	return nil, nil
+}
+
+// mayRefresh: what is bound to a certificate stays where there is none at the moment, because it may
+// come back, and a server that refuses the refresh means it for good.
+func (t *Transport) mayRefresh(w *work, tok *tokenstore.Token) bool {
+	return !tok.RefreshToken.IsZero() && (tok.CertificateThumbprint == "" || t.opts.Certificate(w.origin) != nil)
 }
 
 // find returns the stored token whose resource covers the request most closely; of several, the
@@ -66,67 +84,12 @@ func (t *Transport) find(ctx context.Context, w *work) (*tokenstore.Token, error
 	return best, nil
 }
 
-// depth reports whether a token for resource may go to the request: the same origin, and a path
-// that begins with the resource's whole segments. The longer that path is, the greater is depth.
+// depth reports whether a token for resource may go to the request: see [discovery.Covers].
 func (w *work) depth(resource string) (depth int, ok bool) {
-	r, err := url.Parse(resource)
-	if err != nil {
+	if w.origin.Scheme() != "https" && !w.mayBePlain() {
 		return 0, false
 	}
-	o, err := origin.Of(r)
-	if err != nil || o != w.origin || o.Scheme() != "https" && !w.mayBePlain() {
-		return 0, false
-	}
-	prefix, path := pathOf(r), pathOf(w.req.URL)
-	switch {
-	case r.RawQuery != "": // a single page
-		return len(prefix) + len(r.RawQuery), path == prefix && w.req.URL.RawQuery == r.RawQuery
-	case prefix == "/":
-		return 0, true
-	case path == prefix:
-		return len(prefix), true
-	case climbs(path):
-		return 0, false
-	}
-	prefix = strings.TrimSuffix(prefix, "/") + "/"
-	return len(prefix), strings.HasPrefix(path, prefix)
-}
-
-// pathOf is the path as it is sent.
-func pathOf(u *url.URL) string { return cmp.Or(u.EscapedPath(), "/") }
-
-// climbs reports whether some server may find a ".." in an escaped path: servers differ in how
-// often they decode it, whether "\" separates segments, and whether ";" begins a parameter.
-func climbs(path string) bool {
-	for range 4 {
-		for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
-			if name, _, _ := strings.Cut(segment, ";"); name == ".." {
-				return true
-			}
-		}
-		decoded := unescape(path)
-		if decoded == path {
-			return false
-		}
-		path = decoded
-	}
-	return true
-}
-
-// unescape decodes once, leaving alone what is no escape, as [url.PathUnescape] does not.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if i+2 < len(s) && s[i] == '%' {
-			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+	return discovery.Covers(resource, w.req.URL)
 }
 
 // expiring reports whether the token ends within 30 seconds, or within a tenth of its life if

@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -57,15 +58,18 @@ type options struct {
 // world is everything a Transport needs, with servers that share one log.
 type world struct {
 	*Transport
-	t       testing.TB
-	opts    options
-	sites   map[string]Site              // by origin
-	clients map[string]login.Credentials // by issuer
-	log     *oauthtest.Log
-	store   tokenstore.Store
-	zones   *Zones
-	person  *oauthtest.Person
-	logged  *lockedBuffer // what our parts logged
+	t        testing.TB
+	opts     options
+	sites    map[string]Site              // by origin
+	clients  map[string]login.Credentials // by issuer
+	settings map[string]login.Settings    // by issuer
+	named    map[string]bool              // issuers that the configuration names
+	certs    map[string]*x509.Certificate // ours, by origin
+	log      *oauthtest.Log
+	store    tokenstore.Store
+	zones    *Zones
+	person   *oauthtest.Person
+	logged   *lockedBuffer // what our parts logged
 
 	mu     sync.Mutex // guards opened
 	opened []string   // pages that a browser was opened with
@@ -77,7 +81,7 @@ func newWorld(t testing.TB, o options) *world {
 		o.store = tokenstore.NewMemory()
 	}
 	w := &world{
-		t: t, opts: o, sites: map[string]Site{}, clients: map[string]login.Credentials{},
+		t: t, opts: o, sites: map[string]Site{}, clients: map[string]login.Credentials{}, settings: map[string]login.Settings{}, named: map[string]bool{}, certs: map[string]*x509.Certificate{},
 		log: new(oauthtest.Log), store: o.store, logged: new(lockedBuffer),
 	}
 	logger := slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -98,12 +102,16 @@ func newWorld(t testing.TB, o options) *world {
 		t.Cleanup(network.CloseIdleConnections)
 		o.base = network
 	}
+	certificate := func(o origin.Origin) *x509.Certificate { return w.certs[o.String()] }
 	w.Transport = New(Options{
 		Base:      o.base,
 		Discovery: discovery.New(discovery.Options{Transport: o.base, AllowHTTP: func(o origin.Origin) bool { return o.IsLoopback() && w.site(o).Configured }}),
-		Login:     login.New(login.Options{Transport: o.base, Store: o.store, Desk: desk, Logger: logger}),
-		Store:     o.store, Zones: w.zones, Site: w.site, Logger: logger,
-		Client: func(issuer string) login.Credentials { return w.clients[issuer] },
+		Login: login.New(login.Options{Transport: o.base, Store: o.store, Desk: desk, Certificate: certificate, Logger: logger,
+			Settings: func(issuer string) login.Settings { return w.settings[issuer] }}),
+		Store: o.store, Zones: w.zones, Site: w.site, Logger: logger,
+		Client:      func(issuer string) login.Credentials { return w.clients[issuer] },
+		Issuer:      func(issuer string) bool { return w.named[issuer] },
+		Certificate: certificate,
 	})
 	return w
 }
@@ -320,10 +328,10 @@ type wire struct {
 	seen []sent
 }
 
-type sent struct{ Method, URL, Authorization, Body string }
+type sent struct{ Method, URL, Authorization, Proof, Body string }
 
 func (n *wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	s := sent{Method: req.Method, URL: req.URL.String(), Authorization: req.Header.Get("Authorization")}
+	s := sent{Method: req.Method, URL: req.URL.String(), Authorization: req.Header.Get("Authorization"), Proof: req.Header.Get("DPoP")}
 	if req.Body != nil {
 		b, err := io.ReadAll(req.Body)
 		req.Body.Close()

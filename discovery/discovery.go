@@ -17,7 +17,7 @@ const (
 	MaxBodyBytes            = 64 << 10
 	MaxJSONDepth            = 32
 	MaxURLBytes             = 2048 // of one URL in a document
-	MaxAuthorizationServers = 3    // of one resource
+	MaxAuthorizationServers = 16   // read of one resource; its user tries fewer
 	MaxResourceScopes       = 32   // of one resource
 	RequestTimeout          = 5 * time.Second
 	CallTimeout             = 20 * time.Second

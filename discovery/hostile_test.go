@@ -72,7 +72,7 @@ var attacks = []struct {
 
 	// Issuers: all of them are the resource's word, and none is asked for here.
 	{"D17 a hundred", "https://h.example/", "", "", map[string]reply{hostilePRM: {body: `{"resource":"https://h.example","authorization_servers":[` + issuers(100) + `]}`}},
-		"https://h.example [https://as0.example https://as1.example https://as2.example]", []string{hostilePRM}},
+		"https://h.example [" + strings.NewReplacer(`"`, "", ",", " ").Replace(issuers(MaxAuthorizationServers)) + "]", []string{hostilePRM}},
 	{"D17 ten thousand", "https://h.example/", "", "", map[string]reply{hostilePRM: {body: `{"resource":"https://h.example","authorization_servers":[` + issuers(10_000) + `]}`}}, invalid, []string{hostilePRM}},
 	{"D18 one a thousand times", "https://h.example/", "", "", map[string]reply{hostilePRM: {body: `{"resource":"https://h.example","authorization_servers":[` + strings.Repeat(`"https://a.example",`, 1000) + `"https://b.example"]}`}},
 		"https://h.example [https://a.example https://b.example]", []string{hostilePRM}},

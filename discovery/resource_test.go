@@ -150,9 +150,12 @@ func TestResourceMatch(t *testing.T) {
 
 func TestResourceDocument(t *testing.T) {
 	long := strings.Repeat("s", 129)
-	var manyIssuers, manyScopes, firstScopes []string
+	var manyIssuers, firstIssuers, manyScopes, firstScopes []string
 	for i := range 2000 {
 		manyIssuers = append(manyIssuers, fmt.Sprintf(`"https://as%d.example"`, i))
+	}
+	for i := range MaxAuthorizationServers {
+		firstIssuers = append(firstIssuers, fmt.Sprintf("https://as%d.example", i))
 	}
 	for i := range 1000 {
 		manyScopes = append(manyScopes, fmt.Sprintf(`"s%d"`, i))
@@ -179,7 +182,7 @@ func TestResourceDocument(t *testing.T) {
 		{"issuers named twice", `,"authorization_servers":["https://a.example","https://a.example","https://b.example"]`,
 			&Resource{AuthorizationServers: []string{"https://a.example", "https://b.example"}}, ""},
 		{"many issuers", `,"authorization_servers":[` + strings.Join(manyIssuers, ",") + `]`,
-			&Resource{AuthorizationServers: []string{"https://as0.example", "https://as1.example", "https://as2.example"}}, ""},
+			&Resource{AuthorizationServers: firstIssuers}, ""},
 		{"odd scopes", `,"scopes_supported":["a","","a b","c\"","é","\u0000","a","` + long + `","*"]`, &Resource{ScopesSupported: []string{"a", "*"}}, ""},
 		{"many scopes", `,"scopes_supported":[` + strings.Join(manyScopes, ",") + `]`, &Resource{ScopesSupported: firstScopes}, ""},
 		{"members in another case", `,"RESOURCE":"https://evil.example","Authorization_Servers":["https://evil.example"],"re\u017fource":"https://evil.example"`, &Resource{}, ""},

@@ -3,14 +3,13 @@ package login
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"slices"
 
 	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/dpop"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
 // terms are what holds for one login: where its requests go, and what its tokens will be bound to.
@@ -163,8 +162,7 @@ func thumbprint(c *x509.Certificate) string {
 	if c == nil {
 		return ""
 	}
-	sum := sha256.Sum256(c.Raw)
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	return tlsmat.Thumbprint(c)
 }
 
 // certificate is the client certificate that is shown at an endpoint, nil where there is none.

@@ -101,7 +101,9 @@ func (a *app) allowed(o origin.Origin) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(a.cfg.Sites, func(s config.Site) bool { return s.OAuth != nil && isAt(s.OAuth.Issuer, o) })
+	return slices.ContainsFunc(a.cfg.Sites, func(s config.Site) bool {
+		return s.OAuth != nil && (isAt(s.OAuth.Issuer, o) || s.OAuth.Subject != nil && isAt(s.OAuth.Subject.Issuer, o))
+	})
 }
 
 // isIssuer reports whether the config names issuer as one: under issuers, or as that of a site.

@@ -85,6 +85,9 @@ func (l *logout) run(ctx context.Context) error {
 	}
 	l.unregister(ctx, a, clients)
 	if l.removed == 0 {
+		if l.clients {
+			fmt.Fprintln(l.stderr, "A registration whose logins are gone is removed by the URL of its issuer; `mcp-authfetch accounts` lists them.")
+		}
 		_, err = fmt.Fprintln(l.stdout, "Nothing was stored for it.")
 		return err
 	}

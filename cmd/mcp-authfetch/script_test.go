@@ -18,15 +18,30 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-const scripts = "testdata/scripts"
+const (
+	scripts        = "testdata/scripts"
+	keyringScripts = "testdata/keyring"
+)
 
 type worldKey struct{}
 
 // TestScripts runs the program as people and agents do. After each script all that the program
 // wrote is searched for the secrets of that script's world.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, scripts) }
+
+// TestKeyring runs those that want a real keyring.
+func TestKeyring(t *testing.T) {
+	for program, pkg := range map[string]string{"dbus-run-session": "dbus-daemon", "gnome-keyring-daemon": "gnome-keyring"} {
+		if _, err := exec.LookPath(program); err != nil {
+			cannot(t, program+" is not installed (Debian: "+pkg+")")
+		}
+	}
+	runScripts(t, keyringScripts)
+}
+
+func runScripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
-		Dir: scripts, RequireExplicitExec: true, RequireUniqueNames: true,
+		Dir: dir, RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			w := newWorld(env.WorkDir)
 			output := filepath.Join(env.WorkDir, ".output")
@@ -49,7 +64,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"world": startWorld, "set": set, "fill": fill, "await": await("stderr"), "await-stdout": await("stdout"), "exits": exits, "received": received, "arrives": arrives,
-			"expire": expire, "secrets": secrets, "jsonrpc": jsonrpc, "post": post, "get": get, "stop": stop, "clock": clock, "within": within,
+			"expire": expire, "secrets": secrets, "jsonrpc": jsonrpc, "post": post, "get": get, "close": closeServer, "clock": clock, "within": within,
 		},
 	})
 }
@@ -243,9 +258,9 @@ func send(ts *testscript.TestScript, req *http.Request) *http.Response {
 	return resp
 }
 
-// stop ends a server for good.
-func stop(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 1 && args[0] == "issuer", "stop issuer")
+// closeServer ends a server for good.
+func closeServer(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1 && args[0] == "issuer", "close issuer")
 	of(ts).issuer.Close()
 }
 
@@ -298,7 +313,12 @@ func TestNothingIsSkippedInCI(t *testing.T) {
 	if err != nil || len(texts) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
-	skips := regexp.MustCompile(`\.(Skip|Skipf|SkipNow)\(|(?m)^\s*(\[.*\]\s*)?skip\b`)
+	more, err := filepath.Glob(filepath.Join(keyringScripts, "*.txtar"))
+	if err != nil || len(more) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	texts = append(texts, more...)
+	skips := regexp.MustCompile(`\.(Skip|Skipf|SkipNow)\(|(?m)^\s*(\[.*\]\s*)?(skip|stop)\b`)
 	for _, file := range append(sources, texts...) {
 		data, err := os.ReadFile(file)
 		if err != nil {

@@ -102,8 +102,8 @@ func TestTable(t *testing.T) {
 		if entry.reason == "" || entry.floor < forTests || entry.floor > 7 {
 			t.Errorf("%s: floor %d, reason %q", path, entry.floor, entry.reason)
 		}
-		if (entry.floor == forTests) != strings.HasPrefix(path, "internal/") {
-			t.Errorf("%s: packages for tests, and no others, are internal", path)
+		if (entry.floor == forTests) != (strings.HasPrefix(path, "internal/") || path == "e2e") {
+			t.Errorf("%s: packages for tests, and no others, are internal or e2e", path)
 		}
 		if (entry.floor == 7) != inCommand(path) {
 			t.Errorf("%s: programs, and nothing else, are on the top floor", path)
