@@ -53,10 +53,11 @@ func (t *Transport) newer(ctx context.Context, w *work, tok *tokenstore.Token) (
 
 // login begins one, or makes it where nobody is needed for it.
 func (t *Transport) login(ctx context.Context, w *work, q question, tok *tokenstore.Token) (*tokenstore.Token, error) {
-	req, err := t.request(ctx, w, q, tok)
-	if err != nil || req == nil {
+	plan, err := t.plan(ctx, w, q, tok)
+	if err != nil || plan == nil {
 		return nil, err
 	}
+	req := plan.Request
 	if err := t.pointless(ctx, w, q, req, tok); err != nil {
 		return nil, err
 	}

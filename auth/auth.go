@@ -130,20 +130,27 @@ func (w *work) mayBePlain() bool { return w.origin.IsLoopback() && w.site.Config
 
 // prepare finds out what is known about req, and the token it is owed.
 func (t *Transport) prepare(req *http.Request) (*work, *tokenstore.Token, error) {
-	if req.URL == nil {
-		return nil, nil, &origin.Error{Reason: "it is missing"}
-	}
-	o, err := origin.Of(req.URL)
+	w, err := t.work(req)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := principal.From(req.Context())
-	if p == "" {
-		return nil, nil, errors.New("auth: the request's context has no principal")
-	}
-	w := &work{principal: p, origin: o, site: t.opts.Site(o), req: req}
 	tok, err := t.stored(req.Context(), w)
 	return w, tok, err
+}
+
+func (t *Transport) work(req *http.Request) (*work, error) {
+	if req.URL == nil {
+		return nil, &origin.Error{Reason: "it is missing"}
+	}
+	o, err := origin.Of(req.URL)
+	if err != nil {
+		return nil, err
+	}
+	p := principal.From(req.Context())
+	if p == "" {
+		return nil, errors.New("auth: the request's context has no principal")
+	}
+	return &work{principal: p, origin: o, site: t.opts.Site(o), req: req}, nil
 }
 
 // sendAgain sends the request with the token that answers the challenge. When that is refused too

@@ -382,10 +382,10 @@ func TestWantsCertificate(t *testing.T) {
 			if tt.cert != nil {
 				w.certs[host], w.certs[a] = tt.cert, tt.cert
 			}
-			req, err := w.request(newRequest(t, principal.Local, host).Context(), w.workFor(host), question{want: wantsToken}, nil)
+			plan, err := w.plan(newRequest(t, principal.Local, host).Context(), w.workFor(host), question{want: wantsToken}, nil)
 			must(t, err)
-			if req.CertificateBound != tt.want {
-				t.Errorf("asks for a bound token: %v, want %v", req.CertificateBound, tt.want)
+			if got := plan.Request.CertificateBound; got != tt.want {
+				t.Errorf("asks for a bound token: %v, want %v", got, tt.want)
 			}
 		})
 	}

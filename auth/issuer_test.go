@@ -250,8 +250,9 @@ func TestLegacy(t *testing.T) {
 				if p := needed.Prompt(); p.Issuer != host || p.Resource != host {
 					t.Errorf("prompt %+v", p)
 				}
-				req, err := w.request(newRequest(t, principal.Local, host).Context(), w.workFor(host+handbook), question{want: wantsToken}, nil)
+				plan, err := w.plan(newRequest(t, principal.Local, host).Context(), w.workFor(host+handbook), question{want: wantsToken}, nil)
 				must(t, err)
+				req := plan.Request
 				target = req.Server.AuthorizationEndpoint
 				if req.Client.ID != machine.ID {
 					t.Errorf("client %q, want the one that the config has for the site", req.Client.ID)

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -16,9 +17,30 @@ import (
 // searchTime bounds how long we look for who issues tokens, at all the servers that are named.
 const searchTime = 2 * discovery.CallTimeout
 
-// request finds out who issues tokens for the page, and what to ask for. nil: nobody says, and
-// nothing about the challenge is OAuth. tok is the token that was of no use, if any.
-func (t *Transport) request(ctx context.Context, w *work, q question, tok *tokenstore.Token) (*login.Request, error) {
+// Plan is the login that an answer asks for.
+type Plan struct {
+	Resource *discovery.Resource // what the page belongs to; its URL is "" where the config says it
+	Request  *login.Request      // nil where no authorization server could be read
+}
+
+// Plan says what login would be made for resp, the answer to a request that carried no token,
+// without beginning it. nil: none is asked for. With an error it holds what was found before.
+func (t *Transport) Plan(ctx context.Context, resp *http.Response) (*Plan, error) {
+	w, err := t.work(resp.Request.WithContext(ctx)) // that of the request may have ended with its body
+	if err != nil {
+		return nil, err
+	}
+	q := t.question(w, resp, nil)
+	if q.want == nothing && w.site.Issuer == "" && !w.isLegacy() {
+		return nil, nil
+	}
+	q.want = wantsToken
+	return t.plan(ctx, w, q, nil)
+}
+
+// plan finds out who issues tokens for the page, and what to ask for. nil: nobody says, and nothing
+// about the challenge is OAuth. tok is the token that was of no use, if any.
+func (t *Transport) plan(ctx context.Context, w *work, q question, tok *tokenstore.Token) (*Plan, error) {
 	from := t.opts.Discovery
 	if q.want == wantsToken && tok != nil {
 		from = from.Fresh() // the resource may have moved to another issuer
@@ -32,28 +54,32 @@ func (t *Transport) request(ctx context.Context, w *work, q question, tok *token
 	if _, ok := w.depth(res.Resource); !ok { // a token for it would never be sent to this page
 		return nil, &discovery.MismatchError{URL: res.URL, Member: "resource", Got: res.Resource, Want: w.origin.String() + w.req.URL.EscapedPath()}
 	}
+	p := &Plan{Resource: res}
 	issuers, err := t.issuers(search, w, res, tok)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	var first error
 	for _, issuer := range issuers {
 		req, err := t.requestTo(search, from, w, q, res, issuer, tok)
+		if err == nil {
+			p.Request = req
+			return p, nil
+		}
+		if first == nil {
+			first, p.Request = err, req
+		}
 		var mismatch *discovery.MismatchError
-		switch {
-		case err == nil:
-			return req, nil
-		case errors.As(err, &mismatch) || ctx.Err() != nil:
-			return nil, err
-		case first == nil:
-			first = err
+		if errors.As(err, &mismatch) || ctx.Err() != nil {
+			return p, err
 		}
 		t.opts.Logger.Info("an authorization server that the resource names cannot be used", "origin", w.origin.String(), "error", err)
 	}
-	return nil, first
+	return p, first
 }
 
-// requestTo is the login at one issuer of the resource's.
+// requestTo is the login at one issuer of the resource's; with an error of [login.Flows.Check] both
+// are returned.
 func (t *Transport) requestTo(ctx context.Context, from *discovery.Client, w *work, q question, res *discovery.Resource, issuer string, tok *tokenstore.Token) (*login.Request, error) {
 	server, err := t.server(ctx, from, w, issuer)
 	if err != nil {

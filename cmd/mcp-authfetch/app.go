@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/x509"
+	"log/slog"
 	"slices"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
@@ -73,22 +74,23 @@ func (p *program) assemble(cfg *config.Config, files files, private auth.Private
 		Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), ClientMetadataURL: cfg.Login.ClientMetadataURL,
 		Settings: a.settings, Certificate: a.certificate, Logger: p.log,
 	})
-	transport := auth.New(auth.Options{
-		Base: a.base, Discovery: a.discovery(nil), Login: a.flows, Store: a.store, Zones: a.zones,
-		Site: a.site, Client: a.client, Certificate: a.certificate, Issuer: a.isIssuer, Logger: p.log,
-	})
-	a.fetch = fetch.New(fetch.Options{Transport: transport, Credentialed: auth.Credentialed, Secrets: auth.Secrets})
+	a.fetch = fetch.New(fetch.Options{Transport: a.transport(nil, p.log), Credentialed: auth.Credentialed, Secrets: auth.Secrets})
 	return a, nil
+}
+
+// transport is the heart of it all; observe is told what is read of metadata.
+func (a *app) transport(observe func(discovery.Step), log *slog.Logger) *auth.Transport {
+	return auth.New(auth.Options{
+		Base: a.base, Discovery: discovery.New(discovery.Options{Transport: a.base, AllowHTTP: a.plaintext, Observe: observe}),
+		Login: a.flows, Store: a.store, Zones: a.zones,
+		Site: a.site, Client: a.client, Certificate: a.certificate, Issuer: a.isIssuer, Logger: log,
+	})
 }
 
 // close ends what still waits for a person, and frees connections.
 func (a *app) close() {
 	a.desk.Close()
 	a.base.CloseIdleConnections()
-}
-
-func (a *app) discovery(observe func(discovery.Step)) *discovery.Client {
-	return discovery.New(discovery.Options{Transport: a.base, AllowHTTP: a.plaintext, Observe: observe})
 }
 
 // allowed reports whether the config names o: as a site, as an issuer, or under network.allow.

@@ -47,7 +47,7 @@ func (d *doctor) remote(ctx context.Context, a *app, raw string) {
 	if resp == nil {
 		return
 	}
-	d.challenge(ctx, a, o, u, resp)
+	d.challenge(ctx, a, o, resp)
 }
 
 // address resolves the name and tells the zones of its addresses.
@@ -142,74 +142,46 @@ func (d *doctor) request(ctx context.Context, a *app, o origin.Origin, u *url.UR
 	return resp
 }
 
-// challenge follows what the answer says about signing in.
-func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.URL, resp *http.Response) {
-	cs := challenge.Parse(resp.Header.Values("Www-Authenticate"))
-	site := a.site(o)
-	if len(cs) == 0 && resp.StatusCode != http.StatusUnauthorized && site.Issuer == "" {
-		d.pass("sign-in", "not asked for")
-		return
-	}
+// challenge follows what the answer says about signing in, as a fetch would.
+func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, resp *http.Response) {
 	var schemes []string
-	for _, c := range cs {
+	for _, c := range challenge.Parse(resp.Header.Values("Www-Authenticate")) {
 		schemes = append(schemes, sanitize.Line(c.Scheme, 40))
 	}
-	asked, isOAuth := challenge.OAuth(cs)
-	switch {
-	case len(cs) > 0 && !isOAuth && challenge.ResourceMetadata(cs) == "" && site.Issuer == "":
-		d.pass("sign-in", "not asked for by OAuth; schemes: "+strings.Join(schemes, ", "))
-		return
-	case o.Scheme() != "https" && !a.plaintext(o):
-		d.fail("challenge", &auth.PlaintextError{Origin: o})
+	shown := orDash(strings.Join(schemes, ", "))
+	var steps []discovery.Step
+	plan, err := a.transport(func(s discovery.Step) { steps = append(steps, s) }, nil).Plan(ctx, resp)
+	if plan == nil && err == nil {
+		d.pass("sign-in", "not asked for by OAuth; schemes: "+shown)
 		return
 	}
-	d.pass("challenge", fmt.Sprintf("status %d, schemes: %s", resp.StatusCode, orDash(strings.Join(schemes, ", "))))
-	var steps []string
-	disc := a.discovery(func(s discovery.Step) {
-		steps = append(steps, fmt.Sprintf("%s: %s", s.URL, s.Outcome))
-	})
-	issuer := site.Issuer
-	res, err := disc.Resource(ctx, u, challenge.ResourceMetadata(cs))
-	var notFound *discovery.NotFoundError
-	switch {
-	case err == nil:
-		d.pass("resource metadata", res.Resource, append(steps, signedFacts(res.SignedMetadata)...)...)
-		if issuer == "" && len(res.AuthorizationServers) > 0 {
-			issuer = res.AuthorizationServers[0]
-		}
-	case errors.As(err, &notFound) && issuer != "":
-		res = &discovery.Resource{Resource: o.String()}
-		d.pass("resource metadata", "none; the config names the issuer", steps...)
-	case errors.As(err, &notFound) && len(cs) > 0:
-		d.fail("resource metadata", &auth.NoIssuerError{Origin: o, Err: err}, steps...)
-		return
-	default:
-		d.fail("resource metadata", err, steps...)
+	if _, ok := errors.AsType[*auth.PlaintextError](err); ok && plan == nil {
+		d.fail("challenge", err)
 		return
 	}
-	if issuer == "" {
-		d.fail("issuer", &auth.NoIssuerError{Origin: o})
+	d.pass("challenge", fmt.Sprintf("status %d, schemes: %s", resp.StatusCode, shown))
+	if plan == nil {
+		d.fail("resource metadata", err, outcomes(steps)...)
 		return
 	}
-	if !a.isIssuer(issuer) {
-		if err := a.zones.CheckStranger(ctx, o, issuer); err != nil {
-			d.fail("issuer", err)
-			return
-		}
+	res := plan.Resource
+	ofResource := func(s discovery.Step) bool {
+		return s.URL == res.URL || strings.Contains(s.URL, "/.well-known/oauth-protected-resource")
 	}
-	steps = nil
-	server, err := disc.AuthServer(ctx, issuer)
+	facts := append(outcomes(filter(steps, ofResource)), signedFacts(res.SignedMetadata)...)
+	if res.URL == "" {
+		d.pass("resource metadata", "none; the config names the issuer", facts...)
+	} else {
+		d.pass("resource metadata", res.Resource, facts...)
+	}
+	facts = outcomes(filter(steps, func(s discovery.Step) bool { return !ofResource(s) }))
+	if plan.Request == nil {
+		d.fail("authorization server", err, facts...)
+		return
+	}
+	server := plan.Request.Server
+	d.pass("authorization server", action.ShowIssuer(server.Issuer), append(facts, serverFacts(server)...)...)
 	if err != nil {
-		d.fail("authorization server", err, steps...)
-		return
-	}
-	d.pass("authorization server", action.ShowIssuer(server.Issuer), append(steps, serverFacts(server)...)...)
-	req := login.Request{Principal: principal.From(ctx), Origin: o, Resource: res.Resource, Server: server, Grant: site.Grant, Subject: site.Subject, Trusted: a.isIssuer(issuer),
-		DPoP: res.DPoPBoundAccessTokensRequired || asked.Is("DPoP"), CertificateBound: res.TLSClientCertificateBoundAccessTokens}
-	if site.Issuer == issuer {
-		req.Client = a.client(issuer)
-	}
-	if err := a.flows.Check(req); err != nil {
 		name := "sign-in"
 		if _, ok := errors.AsType[*login.ClientError](err); ok {
 			name = "client"
@@ -217,8 +189,21 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, u *url.
 		d.fail(name, err)
 		return
 	}
-	d.client(ctx, a, site, server)
-	d.token(ctx, a, o, site.Grant)
+	d.client(ctx, a, plan.Request)
+	d.token(ctx, a, o, plan.Request.Grant)
+}
+
+// outcomes are steps as facts.
+func outcomes(steps []discovery.Step) []string {
+	var facts []string
+	for _, s := range steps {
+		facts = append(facts, fmt.Sprintf("%s: %s", s.URL, s.Outcome))
+	}
+	return facts
+}
+
+func filter(steps []discovery.Step, keep func(discovery.Step) bool) []discovery.Step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s discovery.Step) bool { return !keep(s) })
 }
 
 // signedFacts tell what became of signed_metadata (RFC 8414 §2.1).
@@ -251,15 +236,18 @@ func serverFacts(s *discovery.AuthServer) []string {
 	return facts
 }
 
-func (d *doctor) client(ctx context.Context, a *app, site auth.Site, server *discovery.AuthServer) {
-	_, err := tokenstore.GetClient(ctx, a.store, tokenstore.ClientKey(principal.From(ctx), server.Issuer))
+func (d *doctor) client(ctx context.Context, a *app, req *login.Request) {
+	issuer := req.Server.Issuer
+	_, err := tokenstore.GetClient(ctx, a.store, tokenstore.ClientKey(req.Principal, issuer))
 	switch {
-	case site.Issuer == server.Issuer && a.client(server.Issuer).ID != "":
-		if _, err := a.flows.RedirectURI(server.Issuer, a.cfg.Login.Port); err != nil && !login.Silent(site.Grant) {
+	case req.Client.ID != "":
+		if _, err := a.flows.RedirectURI(issuer, a.cfg.Login.Port); err != nil && !login.Silent(req.Grant) {
 			d.fail("client", err)
 			return
 		}
 		d.pass("client", "configured under issuers")
+	case login.Silent(req.Grant):
+		d.pass("client", "none; the grant does without")
 	case err == nil:
 		d.pass("client", "registered earlier")
 	default:
@@ -287,7 +275,7 @@ func (d *doctor) token(ctx context.Context, a *app, o origin.Origin, grant strin
 		}
 		return
 	}
-	if grant == login.ClientCredentials {
+	if login.Silent(grant) {
 		d.pass("login", "none stored: one is made at the first fetch, without a person")
 		return
 	}
