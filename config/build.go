@@ -143,7 +143,7 @@ func (b *builder) subject(n *node) *Subject {
 	}
 	text, places, key := token.text, b.places(), token.key
 	return &Subject{
-		Token: func() (secret.Text, error) {
+		read: func() (secret.Text, error) {
 			value, _, err := places.resolve(text)
 			if err != nil {
 				return secret.Text{}, fmt.Errorf("%s: %w", key, err)

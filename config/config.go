@@ -58,10 +58,14 @@ type OAuth struct {
 
 // Subject is the token that a grant starts from.
 type Subject struct {
-	Token  func() (secret.Text, error) // reads it anew: such tokens rotate
-	Type   string                      // token type URI; "" means an ID token
-	Issuer string                      // the identity provider that makes an assertion of it first, or ""
+	Type   string // token type URI; "" means an ID token
+	Issuer string // the identity provider that makes an assertion of it first, or ""
+
+	read func() (secret.Text, error)
 }
+
+// Token reads it anew: such tokens rotate.
+func (s *Subject) Token() (secret.Text, error) { return s.read() }
 
 // Issuer is what is configured for an authorization server: a client registered there beforehand
 // (none where ClientID is ""), and what is particular about it, "" where the file does not say.
