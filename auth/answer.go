@@ -79,8 +79,9 @@ func (t *Transport) login(ctx context.Context, w *work, q question, tok *tokenst
 		switch {
 		case q.want == wantsScope && within(req.Scopes, p.Scopes):
 			t.steps.Store(tok.Key(), a)
+			t.signIns.add(tok.Key(), req, a)
 		case q.want == wantsSignIn:
-			t.signIns.add(req, a)
+			t.signIns.add(tokenKey(req), req, a)
 		}
 	}
 	return nil, &ActionRequired{a}

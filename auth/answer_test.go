@@ -197,6 +197,27 @@ func TestNoStepUp(t *testing.T) {
 		w.signIn(r.URL + "/write")
 		w.page(r.URL+"/write", 200)
 	})
+	t.Run("another one each time", func(t *testing.T) {
+		const host, a = "https://h.example", "https://a.example"
+		n := 0
+		metadata := map[string]any{"resource": host, "authorization_servers": []string{a}}
+		w, _ := newWireWorld(t, map[string]http.HandlerFunc{a: server(a, nil), host: func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == prm {
+				serveJSON(rw, 200, metadata)
+				return
+			}
+			rw.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_scope", scope="s%d"`, n))
+			rw.WriteHeader(403)
+			n++
+		}})
+		w.signedInAs("first", host, a)
+		for range maxAllSignIns {
+			w.action(host + handbook).End(nil)
+			w.signedInAs("next", host, a)
+		}
+		w.page(host+handbook, 403)
+		w.page(host+handbook, 403)
+	})
 	t.Run("the issuer grants less", func(t *testing.T) {
 		w := newWorld(t, options{})
 		var r *oauthtest.Resource

@@ -61,7 +61,7 @@ type Transport struct {
 	nonces  dpop.Nonces // of resources
 	flights singleflight.Group
 	steps   sync.Map // tokenstore.Key to the *action.Action that last asked for more scopes than that token has
-	signIns signIns  // that resources asked for because of how the person had signed in
+	signIns signIns  // that resources asked for although the token was good
 }
 
 // New returns a Transport.

@@ -12,8 +12,8 @@ import (
 )
 
 // mayStepUp reports whether signing in again can get tok the scopes in want. It cannot where they
-// are granted already, where the config asks for others, and where the issuer gave less than it
-// was asked for the last time.
+// are granted already, where the config asks for others, where the issuer gave less than it was
+// asked for the last time, and where that was done too often.
 func (t *Transport) mayStepUp(w *work, want []string, tok *tokenstore.Token) bool {
 	if w.site.Scopes != nil {
 		want = w.site.Scopes
@@ -21,12 +21,12 @@ func (t *Transport) mayStepUp(w *work, want []string, tok *tokenstore.Token) boo
 	if within(want, tok.Scopes) {
 		return false
 	}
-	last, ok := t.steps.Load(tok.Key())
-	if !ok {
-		return true
+	if last, ok := t.steps.Load(tok.Key()); ok {
+		if a := last.(*action.Action); succeeded(a) && within(want, a.Prompt().Scopes) {
+			return false
+		}
 	}
-	a := last.(*action.Action)
-	return !succeeded(a) || !within(want, a.Prompt().Scopes)
+	return t.signIns.count(tok.Key()) < maxAllSignIns // a server that wants another one each time
 }
 
 func within(part, whole []string) bool {
@@ -42,8 +42,8 @@ const (
 	signInsCount  = time.Hour // this long, or as long as the sign-in may be old, whichever is less
 )
 
-// signIns are the logins that resources asked for because of how, or how long ago, the person had
-// signed in (RFC 9470).
+// signIns are the logins that resources asked for although the token was good: because of how, or how
+// long ago, the person had signed in (RFC 9470), or because of its scopes.
 type signIns struct {
 	mu  sync.Mutex // guards all
 	all map[tokenstore.Key][]signIn
@@ -58,26 +58,26 @@ type signIn struct {
 // mayAdd reports whether the person may be asked for what req demands: not where that was done
 // enough times and the resource still demands it.
 func (s *signIns) mayAdd(req *login.Request) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	recent := s.recent(tokenKey(req))
-	var same, all int
-	for _, r := range recent {
-		if r.action.EndedAt().IsZero() {
-			continue // whoever asks joins it
-		}
-		all++
-		if r.demand == demandOf(req) {
-			same++
-		}
-	}
-	return same < maxSignIns && all < maxAllSignIns
+	same := s.count(tokenKey(req), demandOf(req))
+	return same < maxSignIns && s.count(tokenKey(req)) < maxAllSignIns
 }
 
-func (s *signIns) add(req *login.Request, a *action.Action) {
+// count returns how many logins have ended well lately, of these demands or of all.
+func (s *signIns) count(key tokenstore.Key, demands ...string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := tokenKey(req)
+	for _, r := range s.recent(key) {
+		// Whoever asks for one that waits joins it.
+		if !r.action.EndedAt().IsZero() && (len(demands) == 0 || slices.Contains(demands, r.demand)) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *signIns) add(key tokenstore.Key, req *login.Request, a *action.Action) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	recent := s.recent(key)
 	if slices.ContainsFunc(recent, func(r signIn) bool { return r.action == a }) {
 		return // joined
@@ -107,7 +107,7 @@ func (s *signIns) recent(key tokenstore.Key) []signIn {
 }
 
 func demandOf(req *login.Request) string {
-	demand := strings.Join(req.ACRValues, " ")
+	demand := strings.Join(req.ACRValues, " ") + "; " + strings.Join(req.Scopes, " ")
 	if req.MaxAge != nil {
 		demand += "; " + req.MaxAge.String()
 	}
