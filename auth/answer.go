@@ -79,9 +79,9 @@ func (t *Transport) login(ctx context.Context, w *work, q question, tok *tokenst
 		switch {
 		case q.want == wantsScope && within(req.Scopes, p.Scopes):
 			t.steps.Store(tok.Key(), a)
-			t.signIns.add(tok.Key(), req, a)
+			t.signIns.add(tok.Key(), scopesOf(w), nil, a)
 		case q.want == wantsSignIn:
-			t.signIns.add(tokenKey(req), req, a)
+			t.signIns.add(tokenKey(req), demandOf(req), req.MaxAge, a)
 		}
 	}
 	return nil, &ActionRequired{a}

@@ -26,8 +26,12 @@ func (t *Transport) mayStepUp(w *work, want []string, tok *tokenstore.Token) boo
 			return false
 		}
 	}
-	return t.signIns.count(tok.Key()) < maxAllSignIns // a server that wants another one each time
+	// A server could want another one each time.
+	return t.signIns.count(tok.Key(), scopesOf(w)) < maxSignIns && t.signIns.count(tok.Key()) < maxAllSignIns
 }
+
+// scopesOf is the demand for scopes of a page.
+func scopesOf(w *work) string { return "scopes of " + w.req.URL.EscapedPath() }
 
 func within(part, whole []string) bool {
 	return !slices.ContainsFunc(part, func(s string) bool { return !slices.Contains(whole, s) })
@@ -75,7 +79,8 @@ func (s *signIns) count(key tokenstore.Key, demands ...string) (n int) {
 	return n
 }
 
-func (s *signIns) add(key tokenstore.Key, req *login.Request, a *action.Action) {
+// add notes a login for a demand. maxAge is how old it may get to be (RFC 9470), nil where that is no matter.
+func (s *signIns) add(key tokenstore.Key, demand string, maxAge *time.Duration, a *action.Action) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	recent := s.recent(key)
@@ -83,13 +88,13 @@ func (s *signIns) add(key tokenstore.Key, req *login.Request, a *action.Action) 
 		return // joined
 	}
 	counts := signInsCount
-	if req.MaxAge != nil {
-		counts = min(counts, max(*req.MaxAge, freshFor))
+	if maxAge != nil {
+		counts = min(counts, max(*maxAge, freshFor))
 	}
 	if s.all == nil {
 		s.all = map[tokenstore.Key][]signIn{}
 	}
-	s.all[key] = append(recent, signIn{demandOf(req), counts, a})
+	s.all[key] = append(recent, signIn{demand, counts, a})
 }
 
 // recent drops what failed, and what does not count any more. The caller holds mu.
@@ -107,7 +112,7 @@ func (s *signIns) recent(key tokenstore.Key) []signIn {
 }
 
 func demandOf(req *login.Request) string {
-	demand := strings.Join(req.ACRValues, " ") + "; " + strings.Join(req.Scopes, " ")
+	demand := strings.Join(req.ACRValues, " ")
 	if req.MaxAge != nil {
 		demand += "; " + req.MaxAge.String()
 	}
