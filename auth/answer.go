@@ -32,7 +32,7 @@ func (t *Transport) again(ctx context.Context, w *work, tok *tokenstore.Token) (
 		return next, err
 	}
 	next, err = t.renew(ctx, w, tok)
-	if err != nil && !isTransient(err) {
+	if err != nil && !isTransient(err) && !isClientRefused(err) {
 		t.opts.Logger.Warn("the token could not be refreshed; a new login is needed", "origin", w.origin.String(), "error", err)
 		return nil, nil
 	}
@@ -79,9 +79,11 @@ func (t *Transport) login(ctx context.Context, w *work, q question, tok *tokenst
 		switch {
 		case q.want == wantsScope && within(req.Scopes, p.Scopes):
 			t.steps.Store(tok.Key(), a)
-			t.signIns.add(tok.Key(), scopesOf(w), nil, a)
+			t.rounds.add(w, scopesOf(w), nil, a)
 		case q.want == wantsSignIn:
-			t.signIns.add(tokenKey(req), demandOf(req), req.MaxAge, a)
+			t.rounds.add(w, demandOf(req), req.MaxAge, a)
+		case isJustIssued(tok):
+			t.rounds.add(w, elsewhere, nil, a)
 		}
 	}
 	return nil, &ActionRequired{a}
@@ -93,11 +95,13 @@ func (t *Transport) pointless(ctx context.Context, w *work, q question, req *log
 		return tok != nil && tok.Resource == req.Resource && tok.Issuer == req.Server.Issuer
 	}
 	switch {
-	case q.want == wantsSignIn && !t.signIns.mayAdd(req):
+	case q.want == wantsSignIn && !t.rounds.mayAdd(w, demandOf(req)):
 		return &AuthenticationError{Origin: w.origin, Issuer: req.Server.Issuer, ACRValues: req.ACRValues, MaxAge: req.MaxAge}
 	case q.want != wantsToken:
 		return nil
-	case isOurs(tok) && isFresh(tok, time.Now()) && (isDPoP(tok) || !req.DPoP):
+	case isOurs(tok) && isJustIssued(tok) && (isDPoP(tok) || !req.DPoP):
+		return &RefusedError{Origin: w.origin, Issuer: tok.Issuer}
+	case isJustIssued(tok) && !t.rounds.mayAdd(w, elsewhere):
 		return &RefusedError{Origin: w.origin, Issuer: tok.Issuer}
 	case tok != nil:
 		return nil
@@ -137,6 +141,12 @@ func (t *Transport) refused(ctx context.Context, w *work, q question, tok *token
 	}
 	return &RefusedError{Origin: w.origin, Issuer: tok.Issuer, Err: err}
 }
+
+// elsewhere is the demand of an origin that refuses a token which was only just issued, and names
+// another issuer or resource.
+const elsewhere = "another issuer or resource"
+
+func isJustIssued(tok *tokenstore.Token) bool { return tok != nil && isFresh(tok, time.Now()) }
 
 // tokenKey is where the token will be stored that req gets.
 func tokenKey(req *login.Request) tokenstore.Key {

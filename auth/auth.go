@@ -60,8 +60,9 @@ type Transport struct {
 	opts    Options
 	nonces  dpop.Nonces // of resources
 	flights singleflight.Group
-	steps   sync.Map // tokenstore.Key to the *action.Action that last asked for more scopes than that token has
-	signIns signIns  // that resources asked for although the token was good
+	flying  sync.WaitGroup // those who wait for a flight, or would if their time were not over
+	steps   sync.Map       // tokenstore.Key to the *action.Action that last asked for more scopes than that token has
+	rounds  rounds         // of logins that resources asked for although the token was good
 }
 
 // New returns a Transport.
@@ -101,6 +102,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	q := t.question(w, resp, tok)
 	if q.want == nothing {
+		t.met(w, resp, tok)
 		return resp, nil
 	}
 	release(resp)
@@ -166,9 +168,17 @@ func (t *Transport) sendAgain(w *work, tok *tokenstore.Token) (*http.Response, e
 	}
 	q := t.question(w, resp, tok)
 	if q.want == nothing || q.want == wantsScope {
+		t.met(w, resp, tok)
 		return resp, nil
 	}
 	release(resp)
 	_ = resp.Body.Close()
 	return nil, t.refused(w.req.Context(), w, q, tok)
+}
+
+// met notes that the page was content with tok: what it wanted before does not count any more.
+func (t *Transport) met(w *work, resp *http.Response, tok *tokenstore.Token) {
+	if tok != nil && resp.StatusCode < 400 {
+		t.rounds.forget(w, scopesOf(w))
+	}
 }

@@ -172,3 +172,23 @@ func (e *AuthenticationError) Code() string { return "oauth.insufficient_user_au
 func (e *AuthenticationError) Hint() string {
 	return "ask the operator of the site which accounts and second factors it accepts; signing in again in the same way will not help"
 }
+
+// ScopesError: the issuer is not told which resource a token is for, so that the scopes alone say
+// it, and those came from the site. It could have a token for somebody else's resource.
+type ScopesError struct {
+	Origin origin.Origin
+	Issuer string
+	Scopes []string // what the site asks for
+}
+
+func (e *ScopesError) Error() string {
+	return e.Origin.String() + " chooses its scopes itself, and at " + action.ShowIssuer(e.Issuer) + " the scopes decide whom a token is for"
+}
+
+// Code is the stable machine code of this error.
+func (e *ScopesError) Code() string { return "oauth.scopes_required" }
+
+// Hint says what to do.
+func (e *ScopesError) Hint() string {
+	return "name the scopes of this site's own API in sites." + sanitize.Quote(e.Origin.String()) + ".oauth.scopes; the site asks for " + sanitize.Quote(sanitize.Line(strings.Join(e.Scopes, " "), 150)) + ", which must be its own"
+}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
@@ -19,8 +18,9 @@ import (
 const maxIssuers = 3
 
 // issuers returns those to try, in order: the configured one and no other; else those that the
-// config names, and no others; else that of the token before, then where this origin has a token,
-// then what a person approved for it, then where we are registered, then the rest.
+// config names, and no others; else that of the token before, then where the person has
+// agreed to sign in before: for this origin, which left a token, or at all, which left a registration;
+// then the rest.
 func (t *Transport) issuers(ctx context.Context, w *work, res *discovery.Resource, tok *tokenstore.Token) ([]string, error) {
 	if w.site.Issuer != "" {
 		return []string{w.site.Issuer}, nil
@@ -52,15 +52,13 @@ func (t *Transport) rank(ctx context.Context, w *work, issuer string, tok *token
 		at, err := origin.OfURL(tok.Resource)
 		return err == nil && at == w.origin && tok.Issuer == issuer
 	}
-	approval, err := tokenstore.GetApproval(ctx, t.opts.Store, tokenstore.ApprovalKey(w.principal, w.origin.String(), issuer))
-	approved := err == nil && time.Now().Before(approval.Expires)
-	_, err = tokenstore.GetClient(ctx, t.opts.Store, tokenstore.ClientKey(w.principal, issuer))
-	for i, ok := range []bool{tok != nil && tok.Issuer == issuer, slices.ContainsFunc(stored, isHere), approved, err == nil} {
+	_, err := tokenstore.GetClient(ctx, t.opts.Store, tokenstore.ClientKey(w.principal, issuer))
+	for i, ok := range []bool{tok != nil && tok.Issuer == issuer, slices.ContainsFunc(stored, isHere), err == nil} {
 		if ok {
 			return i
 		}
 	}
-	return 4
+	return 3
 }
 
 // server reads the metadata of an issuer, if the page may send us there.

@@ -50,11 +50,8 @@ func TestSeveralIssuers(t *testing.T) {
 	}{
 		{"the first", []string{a, b, c}, nil, nil, a, []string{a}},
 		{"where we are registered", []string{a, b, c}, func(w *world) { w.register(b) }, nil, b, []string{b}},
-		{"what was approved before where we are registered", []string{a, b, c}, func(w *world) { w.register(b); w.approve(host, c, time.Hour) }, nil, c, []string{c}},
-		{"not an approval that is over", []string{a, b, c}, func(w *world) { w.register(b); w.approve(host, c, -time.Hour) }, nil, b, []string{b}},
-		{"not an approval for another origin", []string{a, b, c}, func(w *world) { w.approve("https://other.example", c, time.Hour) }, nil, a, []string{a}},
-		{"where there is a token before what was approved", []string{a, b, c}, func(w *world) {
-			w.approve(host, b, time.Hour)
+		{"where there is a token before where we are registered", []string{a, b, c}, func(w *world) {
+			w.register(b)
 			w.put(tokenstore.Token{Resource: host + "/elsewhere", Issuer: c, AccessToken: secret.New("t"), ObtainedAt: time.Now()})
 		}, nil, c, []string{c}},
 		{"not where there is a token for another origin", []string{a, b, c}, func(w *world) {
@@ -112,10 +109,6 @@ func TestSeveralIssuers(t *testing.T) {
 
 func (w *world) register(issuer string) {
 	must(w.t, tokenstore.PutClient(w.t.Context(), w.store, &tokenstore.Client{Principal: principal.Local, Issuer: issuer, ClientID: "c"}))
-}
-
-func (w *world) approve(o, issuer string, life time.Duration) {
-	must(w.t, tokenstore.PutApproval(w.t.Context(), w.store, &tokenstore.Approval{Principal: principal.Local, Resource: o, Issuer: issuer, Expires: time.Now().Add(life)}))
 }
 
 func TestNoMoreIssuersThanThree(t *testing.T) {

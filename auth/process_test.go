@@ -72,6 +72,11 @@ func TestOneRefreshAmongProcesses(t *testing.T) {
 				tok.ObtainedAt, tok.Expiry = time.Now().Add(-time.Hour), time.Now().Add(10*time.Second)
 			})
 		}},
+		{"after expiry", func(w *world, _ *oauthtest.Issuer) {
+			w.change(func(tok *tokenstore.Token) {
+				tok.ObtainedAt, tok.Expiry = time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)
+			})
+		}},
 		{"on 401", func(_ *world, i *oauthtest.Issuer) { i.RevokeTokens() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

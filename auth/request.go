@@ -94,6 +94,9 @@ func (t *Transport) requestTo(ctx context.Context, from *discovery.Client, w *wo
 		// A resource says that it can, not that it must (RFC 9728 §2); without a certificate it could not.
 		CertificateBound: res.TLSClientCertificateBoundAccessTokens && t.opts.Certificate(w.origin) != nil,
 	}
+	if w.site.Scopes == nil && len(req.Scopes) > 0 && t.opts.Login.Settings(issuer).Resource == "omit" {
+		return nil, &ScopesError{Origin: w.origin, Issuer: issuer, Scopes: req.Scopes}
+	}
 	if q.want == wantsSignIn {
 		req.ACRValues = q.said.ACRValues()
 		if age, ok := q.said.MaxAge(); ok {

@@ -99,7 +99,7 @@ func TestSignInOtherwiseInVain(t *testing.T) {
 			if got := len(wire.sentTo(a + "/token")); got != 0 {
 				t.Errorf("%d token requests", got)
 			}
-			recent := w.signIns.all[tokenstore.TokenKey(principal.Local, host, a)]
+			recent := w.rounds.all[roundKey{principal.Local, mustOrigin(t, host)}]
 			for i := range recent {
 				if recent[i].counts != tt.later {
 					t.Errorf("a round counts for %v, want %v", recent[i].counts, tt.later)
@@ -159,7 +159,7 @@ func TestSignedInOtherwiseMeanwhileInVain(t *testing.T) {
 		s.ServeHTTP(rw, r)
 	}})
 	w.signedInAs("first", host, a)
-	for range maxSignIns {
+	for range maxRounds {
 		w.action(host + handbook).End(nil)
 	}
 	meanwhile = true

@@ -8,6 +8,8 @@ import (
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
@@ -26,8 +28,7 @@ func (t *Transport) mayStepUp(w *work, want []string, tok *tokenstore.Token) boo
 			return false
 		}
 	}
-	// A server could want another one each time.
-	return t.signIns.count(tok.Key(), scopesOf(w)) < maxSignIns && t.signIns.count(tok.Key()) < maxAllSignIns
+	return t.rounds.mayAdd(w, scopesOf(w)) // a server could want another one each time
 }
 
 // scopesOf is the demand for scopes of a page.
@@ -39,77 +40,95 @@ func within(part, whole []string) bool {
 
 func succeeded(a *action.Action) bool { return !a.EndedAt().IsZero() && a.Err() == nil }
 
-// How often a person is asked to sign in otherwise before the site is told not to be content.
+// How often a person is asked to sign in again before a site is told not to be content.
 const (
-	maxSignIns    = 2         // for the same demand
-	maxAllSignIns = 6         // for all demands about one token: a server could vary them for ever
-	signInsCount  = time.Hour // this long, or as long as the sign-in may be old, whichever is less
+	maxRounds    = 2         // for the same demand
+	maxAllRounds = 6         // for all demands of an origin: it could vary them for ever
+	roundCounts  = time.Hour // this long, or as long as the sign-in may be old, whichever is less
 )
 
-// signIns are the logins that resources asked for although the token was good: because of how, or how
-// long ago, the person had signed in (RFC 9470), or because of its scopes.
-type signIns struct {
+// rounds are the logins that origins asked for although the token was good: because of how, or how
+// long ago, the person had signed in (RFC 9470), because of its scopes, or because it had come from
+// another issuer than the one that is named now.
+type rounds struct {
 	mu  sync.Mutex // guards all
-	all map[tokenstore.Key][]signIn
+	all map[roundKey][]round
 }
 
-type signIn struct {
+type roundKey struct {
+	principal principal.ID
+	origin    origin.Origin
+}
+
+type round struct {
 	demand string
 	counts time.Duration // from its end on
 	action *action.Action
 }
 
-// mayAdd reports whether the person may be asked for what req demands: not where that was done
-// enough times and the resource still demands it.
-func (s *signIns) mayAdd(req *login.Request) bool {
-	same := s.count(tokenKey(req), demandOf(req))
-	return same < maxSignIns && s.count(tokenKey(req)) < maxAllSignIns
-}
-
-// count returns how many logins have ended well lately, of these demands or of all.
-func (s *signIns) count(key tokenstore.Key, demands ...string) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range s.recent(key) {
-		// Whoever asks for one that waits joins it.
-		if !r.action.EndedAt().IsZero() && (len(demands) == 0 || slices.Contains(demands, r.demand)) {
-			n++
+// mayAdd reports whether the person may be asked for a demand of the page's origin: not where that
+// was done enough times and the origin still demands it.
+func (r *rounds) mayAdd(w *work, demand string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var same, all int
+	for _, one := range r.recent(w.roundKey()) {
+		if one.action.EndedAt().IsZero() {
+			continue // whoever asks joins it
+		}
+		all++
+		if one.demand == demand {
+			same++
 		}
 	}
-	return n
+	return same < maxRounds && all < maxAllRounds
 }
 
 // add notes a login for a demand. maxAge is how old it may get to be (RFC 9470), nil where that is no matter.
-func (s *signIns) add(key tokenstore.Key, demand string, maxAge *time.Duration, a *action.Action) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	recent := s.recent(key)
-	if slices.ContainsFunc(recent, func(r signIn) bool { return r.action == a }) {
+func (r *rounds) add(w *work, demand string, maxAge *time.Duration, a *action.Action) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key := range r.all {
+		r.recent(key) // what is over takes no room
+	}
+	key := w.roundKey()
+	if slices.ContainsFunc(r.all[key], func(one round) bool { return one.action == a }) {
 		return // joined
 	}
-	counts := signInsCount
+	counts := roundCounts
 	if maxAge != nil {
 		counts = min(counts, max(*maxAge, freshFor))
 	}
-	if s.all == nil {
-		s.all = map[tokenstore.Key][]signIn{}
+	if r.all == nil {
+		r.all = map[roundKey][]round{}
 	}
-	s.all[key] = append(recent, signIn{demand, counts, a})
+	r.all[key] = append(r.all[key], round{demand, counts, a})
+}
+
+// forget drops the rounds for a demand that was met in the end.
+func (r *rounds) forget(w *work, demand string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if key := w.roundKey(); len(r.all[key]) > 0 {
+		r.all[key] = slices.DeleteFunc(r.all[key], func(one round) bool { return one.demand == demand && succeeded(one.action) })
+	}
 }
 
 // recent drops what failed, and what does not count any more. The caller holds mu.
-func (s *signIns) recent(key tokenstore.Key) []signIn {
-	recent := slices.DeleteFunc(s.all[key], func(r signIn) bool {
-		ended := r.action.EndedAt()
-		return !ended.IsZero() && (r.action.Err() != nil || time.Since(ended) > r.counts)
+func (r *rounds) recent(key roundKey) []round {
+	recent := slices.DeleteFunc(r.all[key], func(one round) bool {
+		ended := one.action.EndedAt()
+		return !ended.IsZero() && (one.action.Err() != nil || time.Since(ended) > one.counts)
 	})
 	if len(recent) == 0 {
-		delete(s.all, key)
+		delete(r.all, key)
 		return nil
 	}
-	s.all[key] = recent
+	r.all[key] = recent
 	return recent
 }
+
+func (w *work) roundKey() roundKey { return roundKey{w.principal, w.origin} }
 
 func demandOf(req *login.Request) string {
 	demand := strings.Join(req.ACRValues, " ")

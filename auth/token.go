@@ -38,7 +38,7 @@ func (t *Transport) stored(ctx context.Context, w *work) (*tokenstore.Token, err
 			return next, nil
 		case err == nil:
 			good = false // refused, and deleted
-		case !good && isTransient(err):
+		case !good && (isTransient(err) || isClientRefused(err)):
 			return nil, err
 		default:
 			t.opts.Logger.Warn("the token could not be refreshed", "origin", w.origin.String(), "error", err)
@@ -122,6 +122,13 @@ func isTransient(err error) bool {
 	return answer.Status < 400 || answer.Status >= 500 || answer.Status == http.StatusRequestTimeout || answer.Status == http.StatusTooManyRequests
 }
 
+// isClientRefused reports whether the issuer does not take our configured client: signing in again
+// would fare no better.
+func isClientRefused(err error) bool {
+	var refused *login.ClientRefusedError
+	return errors.As(err, &refused)
+}
+
 // renew refreshes old, once among all goroutines and processes. It returns nil without an error
 // where the issuer refuses for good: a person must sign in again.
 func (t *Transport) renew(ctx context.Context, w *work, old *tokenstore.Token) (*tokenstore.Token, error) {
@@ -135,6 +142,7 @@ func (t *Transport) renew(ctx context.Context, w *work, old *tokenstore.Token) (
 // once runs get a single time for all who ask meanwhile. It runs on its own context: what the
 // issuer hands out must be stored even if the call that needed it is gone.
 func (t *Transport) once(ctx context.Context, flight string, get func(context.Context) (*tokenstore.Token, error)) (*tokenstore.Token, error) {
+	t.flying.Add(1)
 	ch := t.flights.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTime)
 		defer cancel()
@@ -142,10 +150,29 @@ func (t *Transport) once(ctx context.Context, flight string, get func(context.Co
 	})
 	select {
 	case r := <-ch:
+		t.flying.Done()
 		tok, _ := r.Val.(*tokenstore.Token)
 		return tok, r.Err
 	case <-ctx.Done():
+		go func() { // ends with the flight
+			<-ch
+			t.flying.Done()
+		}()
 		return nil, ctx.Err()
+	}
+}
+
+// Wait returns when no token is being fetched any more, or when ctx ends: a process that ended
+// before would lose what the issuer hands out. No request may begin meanwhile.
+func (t *Transport) Wait(ctx context.Context) {
+	landed := make(chan struct{})
+	go func() { // ends with the last flight
+		t.flying.Wait()
+		close(landed)
+	}()
+	select {
+	case <-landed:
+	case <-ctx.Done():
 	}
 }
 
@@ -172,6 +199,16 @@ func (t *Transport) renewLocked(ctx context.Context, w *work, old *tokenstore.To
 	}
 	if !login.IsRefused(err) {
 		return nil, err // nothing is deleted
+	}
+	// Somebody who asks for no lock, of another version or machine, may have been faster after all.
+	last, e := tokenstore.GetToken(ctx, t.opts.Store, key)
+	switch {
+	case errors.Is(e, tokenstore.ErrNotFound):
+		return nil, nil
+	case e != nil:
+		return nil, e
+	case !last.AccessToken.Equal(cur.AccessToken.Reveal()) || !last.RefreshToken.Equal(cur.RefreshToken.Reveal()):
+		return last, nil
 	}
 	t.opts.Logger.Info("the issuer refused the refresh token; a new login is needed", "issuer", action.ShowIssuer(cur.Issuer), "error", err)
 	return nil, t.opts.Store.Delete(ctx, key)

@@ -89,6 +89,25 @@ func (z *Zones) CheckStranger(ctx context.Context, page origin.Origin, issuer st
 	return nil
 }
 
+// CheckEndpoint keeps requests of an authorization server's protocol away from origins that the
+// config or a person named, unless the issuer itself is named: an endpoint that was harmless when the
+// metadata was read, perhaps long ago, may be somebody's site by now. isIssuer says whether the config
+// names the issuer as one.
+func (z *Zones) CheckEndpoint(ctx context.Context, issuer, endpoint string, isIssuer bool) error {
+	from, err := origin.OfURL(issuer)
+	if err != nil {
+		return err
+	}
+	to, err := origin.OfURL(endpoint)
+	if err != nil {
+		return err
+	}
+	if to != from && !isIssuer && z.named(ctx, to) && !z.named(ctx, from) {
+		return &discovery.InvalidError{URL: issuer, Reason: "an endpoint of it is at " + to.String() + ", which is for the issuers in the config only"}
+	}
+	return nil
+}
+
 // ask returns the action that would allow a denied address, or the denial itself.
 func (z *Zones) ask(ctx context.Context, p principal.ID, o origin.Origin, denied *netguard.DeniedError) error {
 	if z.Private != AskPrivate || z.Desk == nil || denied.Zone == netguard.Never {
