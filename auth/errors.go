@@ -32,6 +32,9 @@ func (e *ActionRequired) Code() string {
 	return "login_required"
 }
 
+// Hint says what to do, to somebody at a terminal.
+func (e *ActionRequired) Hint() string { return "run `mcp-authfetch login` with the URL" }
+
 // RefusedError: the resource did not accept a token that its issuer has only just given.
 type RefusedError struct {
 	Origin origin.Origin

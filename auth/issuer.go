@@ -124,36 +124,14 @@ func (t *Transport) checkEndpoints(ctx context.Context, w *work, s *discovery.Au
 		return err
 	}
 	named := func(o origin.Origin) bool { return t.opts.Zones.named(ctx, o) }
-	for _, e := range endpoints(s) {
-		if e.url == "" {
-			continue
-		}
-		to, err := origin.OfURL(e.url)
+	for _, e := range s.Endpoints() {
+		to, err := origin.OfURL(e.URL)
 		if err != nil {
 			return err
 		}
 		if to != from && named(to) && !(named(from) && (named(w.origin) || t.opts.Issuer(s.Issuer))) {
-			return &discovery.InvalidError{URL: s.URL, Reason: e.member + " is at " + to.String() + ", which is for the issuers in the config only"}
+			return &discovery.InvalidError{URL: s.URL, Reason: e.Member + " is at " + to.String() + ", which is for the issuers in the config only"}
 		}
 	}
 	return nil
-}
-
-type endpoint struct{ member, url string }
-
-// endpoints are those that we would send something to.
-func endpoints(s *discovery.AuthServer) []endpoint {
-	alias := s.MTLSEndpointAliases
-	return []endpoint{
-		{"token_endpoint", s.TokenEndpoint},
-		{"device_authorization_endpoint", s.DeviceAuthorizationEndpoint},
-		{"registration_endpoint", s.RegistrationEndpoint},
-		{"revocation_endpoint", s.RevocationEndpoint},
-		{"pushed_authorization_request_endpoint", s.PushedAuthorizationRequestEndpoint},
-		{"the mTLS alias of token_endpoint", alias.TokenEndpoint},
-		{"the mTLS alias of device_authorization_endpoint", alias.DeviceAuthorizationEndpoint},
-		{"the mTLS alias of registration_endpoint", alias.RegistrationEndpoint},
-		{"the mTLS alias of revocation_endpoint", alias.RevocationEndpoint},
-		{"the mTLS alias of pushed_authorization_request_endpoint", alias.PushedAuthorizationRequestEndpoint},
-	}
 }

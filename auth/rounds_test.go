@@ -200,3 +200,53 @@ func TestWait(t *testing.T) {
 		}
 	})
 }
+
+// What a site repeats of our token is neither shown nor sent on.
+func TestChallengeThatEchoes(t *testing.T) {
+	const host, a = "https://h.example", "https://a.example"
+	metadata := map[string]any{"resource": host, "authorization_servers": []string{a}}
+	for name, challenge := range map[string]string{
+		"class": `Bearer error="insufficient_user_authentication", acr_values="%s"`,
+		"scope": `Bearer error="insufficient_scope", scope="x-%s"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, n := newWireWorld(t, map[string]http.HandlerFunc{a: server(a, nil), host: func(rw http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == prm {
+					serveJSON(rw, 200, metadata)
+					return
+				}
+				rw.Header().Set("WWW-Authenticate", fmt.Sprintf(challenge, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")))
+				rw.WriteHeader(map[string]int{"class": 401, "scope": 403}[name])
+			}})
+			w.signedInAs("canary-token", host, a)
+			resp, err := w.get(host + handbook)
+			needed, ok := err.(*ActionRequired)
+			if ok && strings.Contains(fmt.Sprint(needed.Prompt()), "canary") || err != nil && strings.Contains(err.Error(), "canary") {
+				t.Errorf("shows the token: %v, %v", resp, err)
+			}
+			for _, s := range n.sentTo(a) {
+				if strings.Contains(s.URL, "canary") {
+					t.Errorf("sent to the issuer: %s", s.URL)
+				}
+			}
+		})
+	}
+}
+
+// A token is the client's that got it: where the config names another one now, it is not used.
+func TestTokenOfAnotherClient(t *testing.T) {
+	const host, a = "https://h.example", "https://a.example"
+	s := &site{accepts: "T2", challenge: "Bearer"}
+	w, n := newWireWorld(t, map[string]http.HandlerFunc{host: s.ServeHTTP, a: server(a, func(url.Values) (int, map[string]any) {
+		return 200, map[string]any{"access_token": "T2", "token_type": "Bearer"}
+	})})
+	w.configure(host, Site{Issuer: a, Grant: login.ClientCredentials})
+	w.clients[a] = machine
+	w.put(tokenstore.Token{Resource: host, Issuer: a, ClientID: "before", TokenType: "Bearer", AccessToken: secret.New("T1"), ObtainedAt: time.Now()})
+	w.page(host+handbook, 200)
+	for _, s := range n.sentTo(host) {
+		if strings.Contains(s.Authorization, "T1") {
+			t.Error("the token of another client was sent")
+		}
+	}
+}

@@ -76,6 +76,9 @@ func (t *Transport) find(ctx context.Context, w *work) (*tokenstore.Token, error
 		if w.site.Issuer != "" && tok.Issuer != w.site.Issuer {
 			continue // the config names another issuer now
 		}
+		if c := t.client(w, tok.Issuer); c.ID != "" && tok.ClientID != "" && tok.ClientID != c.ID {
+			continue // or another client
+		}
 		depth, ok := w.depth(tok.Resource)
 		if ok && (best == nil || depth > deepest || depth == deepest && tok.ObtainedAt.After(best.ObtainedAt)) {
 			best, deepest = tok, depth

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/mcp-authfetch/mcp-authfetch/challenge"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
@@ -36,8 +37,22 @@ func (t *Transport) question(w *work, resp *http.Response, tok *tokenstore.Token
 	q := question{challenges: challenge.Parse(resp.Header.Values("Www-Authenticate"))}
 	var isOAuth bool
 	q.said, isOAuth = oauth(q.challenges, tok)
+	q.said.Params = withoutEchoes(q.said.Params, Secrets(resp))
 	q.want = t.wanted(w, resp, tok, q, isOAuth || challenge.ResourceMetadata(q.challenges) != "")
 	return q
+}
+
+// withoutEchoes takes what the request carried out of what a challenge says: scopes and the like are
+// shown, and sent to an issuer.
+func withoutEchoes(params map[string]string, secrets []secret.Text) map[string]string {
+	if len(secrets) == 0 {
+		return params
+	}
+	clean := map[string]string{}
+	for name, value := range params {
+		clean[name] = secret.Conceal(value, secrets...)
+	}
+	return clean
 }
 
 func (t *Transport) wanted(w *work, resp *http.Response, tok *tokenstore.Token, q question, isOAuth bool) want {

@@ -229,7 +229,18 @@ func (b *builder) issuers() {
 			issuer.TokenEndpointAuthMethod = "none"
 		}
 		b.cfg.Issuers[e.name] = issuer
+		if issuer.ClientID != "" && !b.isNamed(e.name) {
+			b.doc.warn(v, "no site's oauth.issuer is "+sanitize.Quote(e.name)+", so this client is never used")
+		}
 	}
+}
+
+// isNamed reports whether a site names the issuer, which is compared as it stands.
+func (b *builder) isNamed(issuer string) bool {
+	return slices.ContainsFunc(b.cfg.Sites, func(s Site) bool {
+		return s.OAuth != nil && (s.OAuth.Issuer == issuer || s.OAuth.Subject != nil && s.OAuth.Subject.Issuer == issuer ||
+			s.OAuth.Discovery == "mcp-2025-03-26" && s.Pattern.String() == issuer)
+	})
 }
 
 // texts is a dict of texts.

@@ -381,3 +381,25 @@ func TestSubjectIsReadAnew(t *testing.T) {
 		}
 	}
 }
+
+// An issuer is compared as it stands: one slash too many, and its client is never used.
+func TestIssuerThatNoSiteNames(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		want bool
+	}{
+		"a slash too many":  {`{"sites": {"https://a": {"oauth": {"issuer": "https://i"}}}, "issuers": {"https://i/": {"client_id": "a"}}}`, true},
+		"named":             {`{"sites": {"https://a": {"oauth": {"issuer": "https://i"}}}, "issuers": {"https://i": {"client_id": "a"}}}`, false},
+		"no client":         {`{"issuers": {"https://i": {"pkce": "unadvertised"}}}`, false},
+		"its own issuer":    {`{"sites": {"https://i": {"oauth": {"discovery": "mcp-2025-03-26"}}}, "issuers": {"https://i": {"client_id": "a"}}}`, false},
+		"identity provider": {`{"sites": {"https://a": {"oauth": {"issuer": "https://x", "grant": "jwt_bearer", "subject_token": "{env:S}", "subject_issuer": "https://i"}}}, "issuers": {"https://i": {"client_id": "a"}}}`, false},
+	} {
+		c, err := Load(write(t, "c.jsonc", tt.text), false, variables(map[string]string{"S": "s"}), "/home/u")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := strings.Contains(strings.Join(c.Warnings, "\n"), "so this client is never used"); got != tt.want {
+			t.Errorf("%s: warnings %q", name, c.Warnings)
+		}
+	}
+}

@@ -16,7 +16,7 @@ const canary = "canary-b91f"
 func TestSecretsAreNotPrinted(t *testing.T) {
 	path := write(t, "c.jsonc", `{
 		"mtls": {"a": {"cert": "c.pem", "passphrase": "canary-b91f-1"}},
-		"sites": {"https://a.example": {"mtls": "a", "headers": {"X-Key": "{env:KEY}", "Authorization": "Bearer {file:token}"}}},
+		"sites": {"https://a.example": {"mtls": "a", "headers": {"X-Key": "{env:KEY}", "Authorization": "Bearer {file:token}"}}, "https://c.example": {"oauth": {"issuer": "https://i.example"}}},
 		"issuers": {"https://i.example": {"client_id": "id", "client_secret": "canary-b91f-2"}},
 	}`)
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte(canary+"-3\n"), 0o600); err != nil {

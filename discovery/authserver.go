@@ -50,6 +50,29 @@ type Endpoints struct {
 	PushedAuthorizationRequestEndpoint string `json:"pushed_authorization_request_endpoint"`
 }
 
+// NamedEndpoint is an endpoint and the member of the document that names it, where the aliases of
+// RFC 8705 §5 are "mtls_endpoint_aliases.token_endpoint" and the like.
+type NamedEndpoint struct{ Member, URL string }
+
+// Endpoints returns those that requests are sent to, with their aliases. The authorization endpoint
+// is not one: a browser goes there.
+func (s *AuthServer) Endpoints() []NamedEndpoint {
+	alias := s.MTLSEndpointAliases
+	all := []NamedEndpoint{
+		{"token_endpoint", s.TokenEndpoint},
+		{"device_authorization_endpoint", s.DeviceAuthorizationEndpoint},
+		{"registration_endpoint", s.RegistrationEndpoint},
+		{"revocation_endpoint", s.RevocationEndpoint},
+		{"pushed_authorization_request_endpoint", s.PushedAuthorizationRequestEndpoint},
+		{"mtls_endpoint_aliases.token_endpoint", alias.TokenEndpoint},
+		{"mtls_endpoint_aliases.device_authorization_endpoint", alias.DeviceAuthorizationEndpoint},
+		{"mtls_endpoint_aliases.registration_endpoint", alias.RegistrationEndpoint},
+		{"mtls_endpoint_aliases.revocation_endpoint", alias.RevocationEndpoint},
+		{"mtls_endpoint_aliases.pushed_authorization_request_endpoint", alias.PushedAuthorizationRequestEndpoint},
+	}
+	return slices.DeleteFunc(all, func(e NamedEndpoint) bool { return e.URL == "" })
+}
+
 // authServerDocument is what is read of the JSON, in the order of AuthServer.
 type authServerDocument struct {
 	URL    string `json:"-"`
@@ -82,7 +105,8 @@ type authServerDocument struct {
 // AuthServer reads the metadata of an authorization server. The document must name exactly this
 // issuer (RFC 8414 §3.3), and every endpoint in it must be an https URL.
 //
-// The error is a *NotFoundError, *MismatchError or *InvalidError, or wraps what made a request fail.
+// The error is a *NotFoundError, *UnavailableError, *MismatchError or *InvalidError, or wraps what
+// made a request fail.
 func (c *Client) AuthServer(ctx context.Context, issuer string) (*AuthServer, error) {
 	id, err := c.checkIssuer(issuer)
 	if err != nil {
@@ -161,24 +185,14 @@ func (c *Client) readAuthServer(ctx context.Context, at string, body []byte, iss
 }
 
 func (c *Client) checkEndpoints(at string, doc *authServerDocument) error {
-	for _, e := range []struct{ member, url string }{
-		{"authorization_endpoint", doc.AuthorizationEndpoint},
-		{"token_endpoint", doc.TokenEndpoint},
-		{"device_authorization_endpoint", doc.DeviceAuthorizationEndpoint},
-		{"registration_endpoint", doc.RegistrationEndpoint},
-		{"revocation_endpoint", doc.RevocationEndpoint},
-		{"pushed_authorization_request_endpoint", doc.PushedAuthorizationRequestEndpoint},
-		{"mtls_endpoint_aliases/token_endpoint", doc.MTLSEndpointAliases.TokenEndpoint},
-		{"mtls_endpoint_aliases/device_authorization_endpoint", doc.MTLSEndpointAliases.DeviceAuthorizationEndpoint},
-		{"mtls_endpoint_aliases/registration_endpoint", doc.MTLSEndpointAliases.RegistrationEndpoint},
-		{"mtls_endpoint_aliases/revocation_endpoint", doc.MTLSEndpointAliases.RevocationEndpoint},
-		{"mtls_endpoint_aliases/pushed_authorization_request_endpoint", doc.MTLSEndpointAliases.PushedAuthorizationRequestEndpoint},
-	} {
-		if e.url == "" {
-			continue
-		}
-		if _, err := c.checkURL(e.url); err != nil {
-			return &InvalidError{URL: at, Reason: fmt.Sprintf("%s is not valid: %v", e.member, err)}
+	server := AuthServer(*doc)
+	all := server.Endpoints()
+	if doc.AuthorizationEndpoint != "" {
+		all = append(all, NamedEndpoint{"authorization_endpoint", doc.AuthorizationEndpoint})
+	}
+	for _, e := range all {
+		if _, err := c.checkURL(e.URL); err != nil {
+			return &InvalidError{URL: at, Reason: fmt.Sprintf("%s is not valid: %v", e.Member, err)}
 		}
 	}
 	return nil

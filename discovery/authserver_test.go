@@ -216,8 +216,31 @@ func TestEveryAuthServerScopeIsKept(t *testing.T) {
 	}
 }
 
+func TestEndpoints(t *testing.T) {
+	all := AuthServer{
+		AuthorizationEndpoint: "a", TokenEndpoint: "b", DeviceAuthorizationEndpoint: "c", RegistrationEndpoint: "d", RevocationEndpoint: "e", PushedAuthorizationRequestEndpoint: "f",
+		MTLSEndpointAliases: Endpoints{TokenEndpoint: "g", DeviceAuthorizationEndpoint: "h", RegistrationEndpoint: "i", RevocationEndpoint: "j", PushedAuthorizationRequestEndpoint: "k"},
+	}
+	for _, tt := range []struct {
+		name   string
+		server AuthServer
+		want   []NamedEndpoint
+	}{
+		{"all", all, []NamedEndpoint{
+			{"token_endpoint", "b"}, {"device_authorization_endpoint", "c"}, {"registration_endpoint", "d"}, {"revocation_endpoint", "e"}, {"pushed_authorization_request_endpoint", "f"},
+			{"mtls_endpoint_aliases.token_endpoint", "g"}, {"mtls_endpoint_aliases.device_authorization_endpoint", "h"}, {"mtls_endpoint_aliases.registration_endpoint", "i"},
+			{"mtls_endpoint_aliases.revocation_endpoint", "j"}, {"mtls_endpoint_aliases.pushed_authorization_request_endpoint", "k"},
+		}},
+		{"few", AuthServer{AuthorizationEndpoint: "a", TokenEndpoint: "b", MTLSEndpointAliases: Endpoints{RevocationEndpoint: "j"}}, []NamedEndpoint{{"token_endpoint", "b"}, {"mtls_endpoint_aliases.revocation_endpoint", "j"}}},
+	} {
+		if diff := cmp.Diff(tt.want, tt.server.Endpoints()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
 func TestEndpointsAreChecked(t *testing.T) {
-	const aliases = "mtls_endpoint_aliases/"
+	const aliases = "mtls_endpoint_aliases."
 	members := []string{"authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "registration_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint"}
 	for _, m := range members[1:] {
 		members = append(members, aliases+m)

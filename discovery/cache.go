@@ -84,6 +84,9 @@ func (f finding) clone() finding {
 	case *InvalidError:
 		e := *err
 		f.err = &e
+	case *UnavailableError:
+		e := *err
+		f.err = &e
 	}
 	return f
 }

@@ -91,37 +91,38 @@ func TestHowLongAnswersAreKept(t *testing.T) {
 		err  string
 		life time.Duration
 	}{
-		{"authorization server", func(w *web) { w.put(asIssuer+authorizationServer, asDoc+"}") }, server, "", FoundLife},
-		{"resource", func(w *web) { w.put(prm, `{"resource":"https://h.example"}`) }, resource, "", FoundLife},
-		{"not found", func(*web) {}, server, notFound, RefusalLife},
-		{"resource not found", func(*web) {}, resource, notFound, RefusalLife},
-		{"mismatch", func(w *web) { w.put(asIssuer+authorizationServer, `{"issuer":"https://evil.example"}`) }, server, mismatch, RefusalLife},
-		{"resource mismatch", func(w *web) { w.put(prm, `{"resource":"https://evil.example"}`) }, resource, mismatch, RefusalLife},
-		{"invalid", func(w *web) { w.put(asIssuer+authorizationServer, asDoc+`,"issuer":""}`) }, server, invalid, RefusalLife},
-		{"too large", func(w *web) { w.put(asIssuer+authorizationServer, strings.Repeat(" ", MaxBodyBytes+1)) }, server, invalid, RefusalLife},
+		{"authorization server", func(w *web) { w.put(asIssuer+authorizationServer, asDoc+"}") }, server, "", 10 * time.Minute},
+		{"resource", func(w *web) { w.put(prm, `{"resource":"https://h.example"}`) }, resource, "", 10 * time.Minute},
+		{"not found", func(*web) {}, server, notFound, time.Minute},
+		{"resource not found", func(*web) {}, resource, notFound, time.Minute},
+		{"mismatch", func(w *web) { w.put(asIssuer+authorizationServer, `{"issuer":"https://evil.example"}`) }, server, mismatch, time.Minute},
+		{"resource mismatch", func(w *web) { w.put(prm, `{"resource":"https://evil.example"}`) }, resource, mismatch, time.Minute},
+		{"invalid", func(w *web) { w.put(asIssuer+authorizationServer, asDoc+`,"issuer":""}`) }, server, invalid, time.Minute},
+		{"too large", func(w *web) { w.put(asIssuer+authorizationServer, strings.Repeat(" ", MaxBodyBytes+1)) }, server, invalid, time.Minute},
 		{"request failed", func(w *web) { w.set(asIssuer+authorizationServer, broken) }, server, failed, 0},
 		{"the last request failed", func(w *web) { w.set(asIssuer+openIDConfiguration, broken) }, server, failed, 0},
 		{"too large, and a request failed", func(w *web) {
 			w.put(asIssuer+authorizationServer, strings.Repeat(" ", MaxBodyBytes+1))
 			w.set(asIssuer+openIDConfiguration, broken)
 		}, server, invalid, 0},
-		{"500", func(w *web) { w.status(asIssuer+authorizationServer, 500) }, server, notFound, 0},
-		{"503 behind 404", func(w *web) { w.status(asIssuer+openIDConfiguration, 503) }, server, notFound, 0},
-		{"429", func(w *web) { w.status(asIssuer+authorizationServer, 429) }, server, notFound, 0},
-		{"403 is an answer", func(w *web) { w.status(asIssuer+authorizationServer, 403) }, server, notFound, RefusalLife},
-		{"found behind 503", func(w *web) {
+		{"502", func(w *web) { w.status(asIssuer+authorizationServer, 502) }, server, unavailable, 0},
+		{"503 behind 404", func(w *web) { w.status(asIssuer+openIDConfiguration, 503) }, server, unavailable, 0},
+		{"429", func(w *web) { w.status(asIssuer+authorizationServer, 429) }, server, unavailable, 0},
+		{"429 of a resource", func(w *web) { w.status(prm, 429) }, resource, unavailable, 0},
+		{"403 is an answer", func(w *web) { w.status(asIssuer+authorizationServer, 403) }, server, notFound, time.Minute},
+		{"503 before a document", func(w *web) {
 			w.status(asIssuer+authorizationServer, 503)
 			w.put(asIssuer+openIDConfiguration, asDoc+"}")
-		}, server, "", RefusalLife},
+		}, server, unavailable, 0},
 		{"signed, and its keys cannot be read now", func(w *web) {
 			w.put(prm, signed)
 			w.set("https://h.example/jwks", broken)
-		}, resource, "", RefusalLife},
-		{"signed, and its keys are not there", func(w *web) { w.put(prm, signed) }, resource, "", FoundLife},
+		}, resource, "", time.Minute},
+		{"signed, and its keys are not there", func(w *web) { w.put(prm, signed) }, resource, "", 10 * time.Minute},
 		{"found behind a failure", func(w *web) {
 			w.set(prm+"/a", broken)
 			w.put(prm, `{"resource":"https://h.example"}`)
-		}, resource, "", RefusalLife},
+		}, resource, "", time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

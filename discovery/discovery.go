@@ -36,9 +36,10 @@ type Options struct {
 
 // The outcomes of a Step.
 const (
-	OutcomeFound    = "found"
-	OutcomeNotHere  = "not here" // no document: another address may have it, or a redirect leads to it
-	OutcomeRejected = "rejected" // a document that must not be used
+	OutcomeFound       = "found"
+	OutcomeNotHere     = "not here"    // no document: another address may have it, or a redirect leads to it
+	OutcomeUnavailable = "unavailable" // whether there is a document is not known: nothing else is asked
+	OutcomeRejected    = "rejected"    // a document that must not be used
 )
 
 // Step is one request that discovery made.
@@ -93,11 +94,6 @@ type absent string
 
 func (a absent) Error() string { return string(a) }
 
-// busy is an absent that may be over soon.
-type busy struct{ absent }
-
-func (b busy) Unwrap() error { return b.absent }
-
 // failure is why an address could not be read. The next one may have the document; if none does,
 // the failure is told rather than that nothing was found.
 type failure struct{ error }
@@ -106,13 +102,13 @@ func (f failure) Unwrap() error { return f.error }
 
 // isPassing reports whether the same request may have another end soon.
 func isPassing(err error) bool {
-	var b busy
+	var u *UnavailableError
 	var r *requestError
-	return errors.As(err, &b) || errors.As(err, &r)
+	return errors.As(err, &u) || errors.As(err, &r)
 }
 
-// first reads the first candidate that has the document. passing: something failed on the way that
-// may be over soon.
+// first reads the first candidate that has the document; one that is unavailable ends the search.
+// passing: something failed on the way that may be over soon.
 func (c *Client) first(ctx context.Context, subject string, candidates []candidate) (passing bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -114,10 +115,11 @@ func kind(err error) string {
 }
 
 const (
-	notFound = "oauth.discovery_not_found"
-	mismatch = "oauth.metadata_mismatch"
-	invalid  = "oauth.metadata_invalid"
-	failed   = "request failed"
+	notFound    = "oauth.discovery_not_found"
+	unavailable = "oauth.metadata_unavailable"
+	mismatch    = "oauth.metadata_mismatch"
+	invalid     = "oauth.metadata_invalid"
+	failed      = "request failed"
 )
 
 func TestRequestsCarryNothing(t *testing.T) {
@@ -247,6 +249,8 @@ func TestWhatIsNotHere(t *testing.T) {
 		{"404", answer{status: 404, body: `{"resource":"ORIGIN/a"}`}, false},
 		{"405", answer{status: 405}, false},
 		{"500", answer{status: 500}, false},
+		{"501", answer{status: 501}, false},
+		{"403", answer{status: 403, body: `{"resource":"ORIGIN/a"}`}, false},
 		{"401", answer{status: 401, body: `{"resource":"ORIGIN/a"}`}, false},
 		{"206", answer{status: 206, body: `{"resource":"ORIGIN/a"}`}, false},
 		{"HTML", answer{contentType: "text/html", body: "<!doctype html>"}, false},
@@ -363,6 +367,70 @@ func TestFailureIsNotHiddenAsNotFound(t *testing.T) {
 				t.Errorf("got %v, want the cause in it", err)
 			}
 		})
+	}
+}
+
+// A document may demand what the next one does not: whoever can make a server answer "not now" must
+// not choose which one is read, nor that none is.
+func TestUnavailable(t *testing.T) {
+	const prm, as, oidc = "https://h.example" + protectedResource, "https://h.example" + authorizationServer + "/t", "https://h.example" + openIDConfiguration + "/t"
+	resource := func(advertised string) func(c *Client) error {
+		return func(c *Client) error {
+			_, err := c.Resource(t.Context(), parse(t, "https://h.example/a"), advertised)
+			return err
+		}
+	}
+	server := func(c *Client) error {
+		_, err := c.AuthServer(t.Context(), "https://h.example/t")
+		return err
+	}
+	for _, tt := range []struct {
+		name string
+		ask  func(*Client) error
+		web  func(w *web, status int)
+		at   []string // what is asked for; the last one is unavailable
+	}{
+		{"first of a resource", resource(""), func(w *web, status int) { w.status(prm+"/a", status) }, []string{prm + "/a"}},
+		{"second of a resource", resource(""), func(w *web, status int) { w.status(prm, status) }, []string{prm + "/a", prm}},
+		{"advertised", resource("https://h.example/m"), func(w *web, status int) { w.status("https://h.example/m", status) }, []string{"https://h.example/m"}},
+		{"behind a redirect", resource(""), func(w *web, status int) {
+			w.set(prm+"/a", func() (*http.Response, error) {
+				return &http.Response{StatusCode: 302, Header: http.Header{"Location": {"/m"}}, Body: http.NoBody}, nil
+			})
+			w.status("https://h.example/m", status)
+		}, []string{prm + "/a", "https://h.example/m"}},
+		{"behind a failure", resource(""), func(w *web, status int) {
+			w.set(prm+"/a", func() (*http.Response, error) { return nil, errors.New("no route") })
+			w.status(prm, status)
+		}, []string{prm + "/a", prm}},
+		{"first of a server", server, func(w *web, status int) { w.status(as, status) }, []string{as}},
+		{"second of a server", server, func(w *web, status int) { w.status(oidc, status) }, []string{as, oidc}},
+	} {
+		for _, status := range []int{408, 429, 502, 503, 504, 520} {
+			t.Run(fmt.Sprint(tt.name, ", ", status), func(t *testing.T) {
+				w := newWeb(nil)
+				good := `{"resource":"https://h.example","issuer":"https://h.example/t","authorization_endpoint":"https://h.example/a","token_endpoint":"https://h.example/b"}`
+				for _, later := range []string{prm, oidc, "https://h.example/t" + openIDConfiguration} {
+					w.put(later, good)
+				}
+				if len(tt.at) > 1 { // the first one is not there
+					w.status(tt.at[0], 404)
+				}
+				tt.web(w, status)
+				var steps []Step
+				err := tt.ask(New(Options{Transport: w, Observe: func(s Step) { steps = append(steps, s) }}))
+				var u *UnavailableError
+				if !errors.As(err, &u) || u.Status != status || u.URL != tt.at[len(tt.at)-1] || !u.Retryable() || kind(err) != unavailable {
+					t.Errorf("got %v", err)
+				}
+				if diff := cmp.Diff(tt.at, w.requests()); diff != "" {
+					t.Errorf("requests (-want +got):\n%s", diff)
+				}
+				if last := steps[len(steps)-1]; last.Outcome != OutcomeUnavailable || last.Status != status || last.Err == nil {
+					t.Errorf("step %+v", last)
+				}
+			})
+		}
 	}
 }
 
@@ -494,6 +562,7 @@ func TestErrorsShowRemoteTextSafely(t *testing.T) {
 		&NotFoundError{Subject: remote, Tried: []string{remote}, Reasons: []string{"r"}},
 		&MismatchError{URL: remote, Member: "issuer", Got: remote, Want: remote},
 		&InvalidError{URL: remote, Reason: "r"},
+		&UnavailableError{URL: remote, Status: 503},
 		&requestError{remote, errors.New(remote)},
 	} {
 		if s := err.Error(); strings.ContainsAny(s, "\x1b\u202e\n") {

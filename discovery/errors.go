@@ -77,6 +77,28 @@ func (e *InvalidError) Hint() string {
 	return "ask whoever runs the server to correct its OAuth metadata, or correct the URL in the configuration"
 }
 
+// UnavailableError is an address whose server does not say now whether it has the document. What
+// other addresses have, or that they have nothing, proves nothing as long as that is so.
+type UnavailableError struct {
+	URL    string
+	Status int // 429, 408 or one of a server in trouble
+}
+
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("metadata at %s cannot be read now: the server answered with status %d", sanitize.Quote(e.URL), e.Status)
+}
+
+// Code is the stable machine code of this error.
+func (e *UnavailableError) Code() string { return "oauth.metadata_unavailable" }
+
+// Hint says what to do.
+func (e *UnavailableError) Hint() string {
+	return "try again later; if it stays so, ask whoever runs the server to answer there with its OAuth metadata, or with status 404 if it has none there"
+}
+
+// Retryable reports that the same request may succeed later.
+func (e *UnavailableError) Retryable() bool { return true }
+
 // requestError is a request that got no whole answer. It has no code of its own, so that the code
 // of its cause (a certificate, an address that may not be dialled) is the one that is found.
 type requestError struct {

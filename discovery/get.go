@@ -62,11 +62,10 @@ func (c *Client) request(whole context.Context, from candidate) (next string, er
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return redirect(req.URL, resp.Header.Get("Location"))
 	default:
-		a := absent(fmt.Sprintf("the server answered with status %d", resp.StatusCode))
-		if isBusy(resp.StatusCode) {
-			return "", busy{a}
+		if isUnavailable(resp.StatusCode) {
+			return "", &UnavailableError{URL: from.url, Status: resp.StatusCode}
 		}
-		return "", a
+		return "", absent(fmt.Sprintf("the server answered with status %d", resp.StatusCode))
 	}
 	if !isJSON(resp.Header.Get("Content-Type")) {
 		return "", absent("the answer is not JSON")
@@ -83,9 +82,13 @@ func (c *Client) request(whole context.Context, from candidate) (next string, er
 	return "", from.read(whole, &inner, from.url, body)
 }
 
-// isBusy reports whether a status says nothing about the document.
-func isBusy(status int) bool {
-	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
+// isUnavailable reports whether a status says nothing about the document. Nothing but the document
+// at the first address says what the server demands (proofs, bound tokens, pushed requests), so an
+// answer that anybody can bring about, by asking until a rate limiter steps in, must not lead to
+// another address or to doing without. Not among them are 501, which is lasting (RFC 9110 §15.6.2),
+// and 500: it is what applications answer at paths that they do not know and trip over.
+func isUnavailable(status int) bool {
+	return status > http.StatusNotImplemented || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
 }
 
 // redirect returns where a redirect leads, if that is within the origin, and in any case why the
@@ -117,8 +120,10 @@ func outcome(err error) string {
 	switch err := err.(type) {
 	case nil:
 		return OutcomeFound
-	case absent, busy:
+	case absent:
 		return OutcomeNotHere
+	case *UnavailableError:
+		return OutcomeUnavailable
 	case failure:
 		if _, ok := err.error.(*requestError); ok {
 			return OutcomeNotHere

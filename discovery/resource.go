@@ -44,8 +44,8 @@ type resourceDocument struct {
 // that serves more than one page. A document at a well-known address must name what the address
 // was made from.
 //
-// The error is a *NotFoundError, *MismatchError, *InvalidError or *origin.Error, or wraps what
-// made a request fail.
+// The error is a *NotFoundError, *UnavailableError, *MismatchError, *InvalidError or *origin.Error,
+// or wraps what made a request fail.
 func (c *Client) Resource(ctx context.Context, page *url.URL, advertised string) (*Resource, error) {
 	id, err := identify(page)
 	if err != nil {

@@ -1,11 +1,9 @@
 package fetch
 
 import (
-	"bytes"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
@@ -13,45 +11,30 @@ import (
 // minEcho is the shortest secret that is looked for: shorter ones stand in pages by chance.
 const minEcho = 8
 
-// echoes replaces our own secrets where an answer repeats them, as they are or percent-encoded. It
+// echoes replaces our own secrets where an answer repeats them, as [secret.Conceal] does. It
 // keeps an honest mirror (a debug page, an error that quotes the request) from showing them to a
 // model; a site that wants to leak what it was given can always encode it.
-type echoes [][]byte
+type echoes []secret.Text
 
 func newEchoes(secrets []secret.Text) echoes {
-	var e echoes
-	for _, s := range secrets {
-		plain := s.Reveal()
-		if scheme, rest, ok := strings.Cut(plain, " "); ok && !strings.ContainsAny(scheme, ",;=/") {
-			plain = rest // "Bearer …", "Basic …": the word before it is no secret
-		}
-		if len(plain) < minEcho {
-			continue
-		}
-		e = append(e, []byte(plain))
-		if q := url.QueryEscape(plain); q != plain {
-			e = append(e, []byte(q))
-		}
-	}
-	// A secret may begin with another one.
-	slices.SortFunc(e, func(a, b []byte) int { return len(b) - len(a) })
-	return e
+	return slices.DeleteFunc(slices.Clone(secrets), func(s secret.Text) bool { return len(s.Reveal()) < minEcho })
 }
 
 func (e echoes) clear(body []byte) []byte {
-	for _, s := range e {
-		if bytes.Contains(body, s) {
-			body = bytes.ReplaceAll(body, s, []byte(secret.Redacted))
-		}
+	if len(e) == 0 {
+		return body
 	}
-	return body
+	return []byte(e.clearText(string(body)))
 }
 
-// clearHeader does the same for the headers that are shown or quoted in errors.
-func (e echoes) clearHeader(h http.Header) {
-	for _, name := range []string{"Content-Type", "Content-Encoding"} {
-		for i, v := range h[name] {
-			h[name][i] = string(e.clear([]byte(v)))
+func (e echoes) clearText(s string) string { return secret.Conceal(s, e...) }
+
+// clearHeader does the same for what else the answer says: headers are shown, and quoted in errors.
+func (e echoes) clearHeader(resp *http.Response) {
+	resp.Status = e.clearText(resp.Status)
+	for _, values := range resp.Header {
+		for i, v := range values {
+			values[i] = e.clearText(v)
 		}
 	}
 }
@@ -62,7 +45,7 @@ func (e echoes) clearURL(u *url.URL) *url.URL {
 		return nil
 	}
 	text := u.String()
-	cleared := string(e.clear([]byte(text)))
+	cleared := e.clearText(text)
 	if cleared == text {
 		return u
 	}

@@ -1,11 +1,13 @@
 package fetch
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +44,54 @@ func TestEchoedSecretsAreReplaced(t *testing.T) {
 	}
 	if _, err := c.Get(t.Context(), Request{URL: site.URL + "/encoding"}); err == nil || strings.Contains(err.Error(), token) {
 		t.Errorf("error %v, want one without the token", err)
+	}
+}
+
+// Whatever an answer says may be shown, or stand in an error.
+func TestSecretsInHeadersAreReplaced(t *testing.T) {
+	const token = "canary+token/7f3a=="
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("user:canary-password"))
+	names := []string{"Www-Authenticate", "Proxy-Authenticate", "Location", "Retry-After", "Content-Disposition", "Content-Type", "Content-Language", "Link", "Set-Cookie", "X-Anything"}
+	for _, status := range []int{200, 300, 401, 407, 429, 503} {
+		var received http.Header
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			received = r.Header.Clone()
+			key := r.Header.Get("X-Key")
+			for _, name := range names {
+				w.Header().Add(name, "is "+key+", "+url.QueryEscape(key))
+				w.Header().Add(name, base64.RawURLEncoding.EncodeToString([]byte(key))+" canary-password user:canary-password "+r.Header.Get("Authorization"))
+			}
+			w.WriteHeader(status)
+		}))
+		t.Cleanup(site.Close)
+		c := New(Options{
+			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				r.Header.Set("X-Key", token)
+				r.Header.Set("Authorization", basic)
+				resp, err := http.DefaultTransport.RoundTrip(r)
+				if err == nil {
+					resp.Status += " " + token
+				}
+				return resp, err
+			}),
+			Secrets: func(*http.Response) []secret.Text { return []secret.Text{secret.New(token), secret.New(basic)} },
+		})
+		page, err := c.Get(t.Context(), Request{URL: site.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if received.Get("X-Key") != token || received.Get("Authorization") != basic {
+			t.Errorf("%d: the site received %v", status, received)
+		}
+		want := []string{"is [redacted], [redacted]", "[redacted] [redacted] [redacted] [redacted]"}
+		for _, name := range names {
+			if got := page.Response.Header.Values(name); !slices.Equal(got, want) {
+				t.Errorf("%d: %s is %q, want %q", status, name, got, want)
+			}
+		}
+		if strings.Contains(page.ContentType+page.Response.Status, "canary") {
+			t.Errorf("%d: content type %q, status %q", status, page.ContentType, page.Response.Status)
+		}
 	}
 }
 

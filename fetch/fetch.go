@@ -153,7 +153,7 @@ func (c *Client) hop(ctx context.Context, call *call, at *url.URL, accept string
 		}
 		return resp, next, err
 	}
-	call.echoes.clearHeader(resp.Header)
+	call.echoes.clearHeader(resp)
 	call.phase.Store(reading)
 	if page.Body, err = readBody(resp, c.maxBody); err != nil {
 		return nil, nil, call.explain(ctx, at, err)

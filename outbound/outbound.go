@@ -91,7 +91,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := e.http.RoundTrip(t.prepare(req, k, rec))
 	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && t.proxied(k.to) && k.to.Scheme() == "http" {
 		resp.Body.Close()
-		err = t.proxy.refused(k.to, resp.StatusCode)
+		err = t.proxy.refused(k.to, resp)
 	}
 	if err != nil {
 		t.pool.release(e)

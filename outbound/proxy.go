@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/challenge"
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 )
@@ -43,16 +45,20 @@ func (p *proxy) authorization() string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(p.url.User.Username()+":"+password))
 }
 
-// refused says what a status of the proxy's own means.
-func (p *proxy) refused(to origin.Origin, status int) *Error {
+// refused says what an answer of the proxy's own means.
+func (p *proxy) refused(to origin.Origin, resp *http.Response) *Error {
 	e := &Error{code: codeProxy}
+	status := resp.StatusCode
 	switch {
 	case status == http.StatusProxyAuthRequired && p.url.User == nil:
 		e.message = p.String() + " wants credentials"
-		e.hint = "use a proxy that lets this computer in without a password: the config has no place for one"
+		if names := challenge.Names(challenge.Parse(resp.Header.Values("Proxy-Authenticate"))); len(names) > 0 {
+			e.message += " by " + strings.Join(names, " or ")
+		}
+		e.hint = "use a proxy that lets this computer in without a login: network.proxy takes no user name and password"
 	case status == http.StatusProxyAuthRequired:
 		e.message = p.String() + " does not accept the configured credentials"
-		e.hint = "correct the user name and password in network.proxy; only the Basic scheme is supported"
+		e.hint = "correct the user name and password for the proxy; only the Basic scheme is supported"
 	case status >= 500:
 		e.message = fmt.Sprintf("%v could not reach %s: it answered with status %d", p, authority(to), status)
 		e.hint = "check the host name and port; the proxy may not be able to reach them"
@@ -104,7 +110,7 @@ func (t *Transport) connect(ctx context.Context, c net.Conn, to origin.Origin) e
 	case err != nil:
 		return err
 	case resp.StatusCode/100 != 2:
-		return t.proxy.refused(to, resp.StatusCode) // its body is not read; the connection is closed
+		return t.proxy.refused(to, resp) // its body is not read; the connection is closed
 	case r.Buffered() > 0: // in TLS the client speaks first
 		return errors.New("data before the tunnel was used")
 	case !stop():

@@ -122,7 +122,9 @@ func TestProxyErrors(t *testing.T) {
 		message   string         // with $ for host:port of the proxy
 		retryable bool
 	}{
-		{"credentials wanted", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 407 s3cret\r\nProxy-Authenticate: Basic\r\n\r\n"), "the proxy $ wants credentials", false},
+		{"credentials wanted", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 407 s3cret\r\nProxy-Authenticate: basic realm=s3cret\r\n\r\n"), "the proxy $ wants credentials by Basic", false},
+		{"other credentials wanted", "https://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 407 x\r\nProxy-Authenticate: Negotiate, s3cret\r\n\r\n"), "the proxy $ wants credentials by Negotiate or another scheme", false},
+		{"NTLM wanted, http", "http://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"), "the proxy $ wants credentials by NTLM", false},
 		{"credentials wanted, http", "http://127.0.0.1:9/", nil, answerRaw("HTTP/1.1 407 s3cret\r\nContent-Length: 0\r\n\r\n"), "the proxy $ wants credentials", false},
 		{"wrong credentials", "https://127.0.0.1:9/", url.UserPassword("u", "s3cret"), answerRaw("HTTP/1.1 407 x\r\n\r\n"),
 			"the proxy $ does not accept the configured credentials", false},
@@ -152,6 +154,9 @@ func TestProxyErrors(t *testing.T) {
 			}
 			if want := strings.ReplaceAll(tt.message, "$", at); e.Error() != want || e.Code() != codeProxy {
 				t.Errorf("%s: %q, want %s: %q", e.Code(), e, codeProxy, want)
+			}
+			if strings.Contains(tt.message, "wants credentials") && !strings.Contains(e.Hint(), "network.proxy takes no user name and password") {
+				t.Errorf("hint %q", e.Hint())
 			}
 			if e.Retryable() != tt.retryable || !strings.Contains(e.Hint(), "proxy") {
 				t.Errorf("Retryable() = %v, want %v; hint %q", e.Retryable(), tt.retryable, e.Hint())
