@@ -37,6 +37,7 @@ type Options struct {
 // The outcomes of a Step.
 const (
 	OutcomeFound       = "found"
+	OutcomeNotReached  = "not reached" // there was no answer
 	OutcomeNotHere     = "not here"    // no document: another address may have it, or a redirect leads to it
 	OutcomeUnavailable = "unavailable" // whether there is a document is not known: nothing else is asked
 	OutcomeRejected    = "rejected"    // a document that must not be used

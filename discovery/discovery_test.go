@@ -184,7 +184,7 @@ func TestSteps(t *testing.T) {
 	if _, err := s.client(&steps).Resource(t.Context(), parse(t, s.URL+"/a"), ""); err != nil {
 		t.Fatal(err)
 	}
-	if len(steps) != 2 || steps[0].Status != 0 || steps[0].Err == nil || steps[0].Outcome != OutcomeNotHere ||
+	if len(steps) != 2 || steps[0].Status != 0 || steps[0].Err == nil || steps[0].Outcome != OutcomeNotReached ||
 		steps[1].Status != 200 || steps[1].Err != nil || steps[1].Outcome != OutcomeFound {
 		t.Errorf("steps of a broken and a good address: %+v", steps)
 	}

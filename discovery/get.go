@@ -126,7 +126,7 @@ func outcome(err error) string {
 		return OutcomeUnavailable
 	case failure:
 		if _, ok := err.error.(*requestError); ok {
-			return OutcomeNotHere
+			return OutcomeNotReached
 		}
 	}
 	return OutcomeRejected

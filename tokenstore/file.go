@@ -53,7 +53,11 @@ type FileOptions struct {
 // file in it, store.json, comes with the first write. A directory or file that exists with wrong
 // permissions is refused, not repaired.
 func OpenFile(dir string, opts FileOptions) (*File, error) {
-	return openNamed(dir, fileName, opts)
+	f, err := openNamed(dir, fileName, opts)
+	if err != nil {
+		return nil, err
+	}
+	return f, f.warnOfSealed()
 }
 
 func openNamed(dir, name string, opts FileOptions) (*File, error) {

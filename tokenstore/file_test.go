@@ -383,3 +383,25 @@ func setAsideFiles(t *testing.T, dir string) []string {
 	}
 	return found
 }
+
+// Going back to a store that is not sealed leaves the sealed logins behind, which is told.
+func TestFileTellsOfSealed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	sealed, err := openNamed(dir, sealedName, FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{0, 1} {
+		f, err := OpenFile(dir, FileOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := f.Warnings()
+		if len(got) != want || want > 0 && (!strings.Contains(got[0], sealedName) || !strings.Contains(got[0], "logout --all")) {
+			t.Errorf("warnings %q, want %d", got, want)
+		}
+		if err := sealed.Put(t.Context(), Key{Kind: KindToken, Principal: "p", Resource: "r"}, []byte(`{"a":"b"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

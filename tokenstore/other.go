@@ -30,3 +30,17 @@ func (f *File) warnOfPlaintext() error {
 	}
 	return nil
 }
+
+// warnOfSealed tells of the file that a store in the keyring's care left in the directory.
+func (f *File) warnOfSealed() error {
+	root, err := f.openDir()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	sealed := &File{dir: f.dir, name: sealedName, log: slog.New(slog.DiscardHandler)}
+	if doc, err := sealed.read(root); err != nil || len(doc.records)+len(doc.odd) > 0 {
+		f.warn(fmt.Sprintf(`%s is not used, and may hold logins that still work: end them with "mcp-authfetch logout --all" while store.type is "keyring"`, sealed.path()))
+	}
+	return nil
+}
