@@ -64,6 +64,9 @@ func TestTimeoutAndLinger(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(30*time.Second - 1)
 		synctest.Wait()
+		if base(t, l.Action) != base(t, second) {
+			t.Error("the second action has another listener")
+		}
 		if got := get(second.Prompt().URL); got != http.StatusOK || len(s.open()) != 2 || released.Load() != 0 {
 			t.Errorf("just before it goes: the last page is %d, open are %v, %d were given back", got, s.open(), released.Load())
 		}
@@ -79,6 +82,15 @@ func TestTimeoutAndLinger(t *testing.T) {
 		}
 		if _, err := client.Get(late); err == nil {
 			t.Error("somebody still listens")
+		}
+
+		// The next action has a listener of its own, which knows nothing of those before.
+		third := place(t, d, Next{})
+		if got := get(third.Prompt().URL); got != http.StatusOK {
+			t.Errorf("a page on a new listener: %d", got)
+		}
+		if got := get(base(t, third) + "/l/" + second.ID()); got != http.StatusNotFound {
+			t.Errorf("a page of the old listener: %d", got)
 		}
 	})
 }

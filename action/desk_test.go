@@ -586,43 +586,6 @@ func port(t testing.TB, a *Action) string {
 	return port
 }
 
-func TestListenerLingersAndGoes(t *testing.T) {
-	var owned, released atomic.Int32
-	d := newDesk(t, DeskOptions{Own: func(netip.AddrPort) func() {
-		owned.Add(1)
-		return func() { released.Add(1) }
-	}})
-	d.linger = 400 * time.Millisecond
-	first := place(t, d, Next{})
-	press(t, first, "continue")
-	time.Sleep(d.linger * 3 / 4)
-	if got := send(t, http.MethodGet, first.Prompt().URL, ""); got.status != http.StatusOK {
-		t.Fatalf("the last page: %d", got.status)
-	}
-	// A second action on the same listener: its last page stays as long, counted from its own end.
-	second := place(t, d, Next{})
-	if base(t, first) != base(t, second) {
-		t.Fatal("another listener")
-	}
-	press(t, second, "continue")
-	ended := time.Now()
-	time.Sleep(d.linger / 2) // beyond the first one's time
-	if time.Since(ended) < d.linger {
-		if got := send(t, http.MethodGet, second.Prompt().URL, ""); got.status != http.StatusOK {
-			t.Errorf("the second last page: %d", got.status)
-		}
-	}
-	eventually(t, "the port is free", func() bool { return free(t, first) })
-	eventually(t, "the address is given back", func() bool { return released.Load() == owned.Load() && owned.Load() > 0 })
-	third := place(t, d, Next{})
-	if got := send(t, http.MethodGet, third.Prompt().URL, ""); got.status != http.StatusOK {
-		t.Errorf("a page on a new listener: %d", got.status)
-	}
-	if got := send(t, http.MethodGet, base(t, third)+"/l/"+first.ID(), ""); got.status != http.StatusNotFound {
-		t.Errorf("a page of the old listener: %d", got.status)
-	}
-}
-
 func TestClose(t *testing.T) {
 	var owned []netip.AddrPort
 	released := 0

@@ -104,6 +104,20 @@ func (k *Keyring) List(ctx context.Context, kind Kind, p principal.ID) ([]Entry,
 	return s.List(ctx, kind, p)
 }
 
+// Keys returns the keys of all records of one kind and principal, sorted, those among them whose
+// values cannot be opened. It does not need the keyring: keys are not sealed.
+func (k *Keyring) Keys(ctx context.Context, kind Kind, p principal.ID) ([]Key, error) {
+	entries, err := k.file.List(ctx, kind, p)
+	if err != nil {
+		return nil, err
+	}
+	var keys []Key
+	for _, e := range entries {
+		keys = append(keys, e.Key)
+	}
+	return keys, nil
+}
+
 // Lock implements [Store]. It does not need the keyring.
 func (k *Keyring) Lock(ctx context.Context, name string) (func(), error) {
 	return k.file.Lock(ctx, name)

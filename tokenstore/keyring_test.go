@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestKeyringTellsOfPlaintext: a store that is not sealed is neither used nor passed over in silence.
@@ -100,5 +102,53 @@ func TestKeyringUser(t *testing.T) {
 		if got := keyringUser(odd); len(got) != 64 || got == keyringUser(odd+"b") {
 			t.Errorf("the user for %q is %q", odd, got)
 		}
+	}
+}
+
+// TestKeyringKeys: what is in the file is known, and can be deleted, without a keyring.
+func TestKeyringKeys(t *testing.T) {
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "nonsense") // none is asked
+	dir := storeDir(t)
+	file, err := openNamed(dir, sealedName, FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := NewSealKey(make([]byte, keySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Seal(file, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, other, others := sampleToken(), sampleToken(), sampleToken()
+	other.Resource, others.Principal = "https://a.example", "somebody-else"
+	if err := errors.Join(PutToken(t.Context(), s, token), PutToken(t.Context(), s, other), PutToken(t.Context(), s, others), PutApproval(t.Context(), s, sampleApproval())); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Put(t.Context(), TokenKey("local", "https://z.example", ""), []byte(`{"not":"sealed"}`)); err != nil {
+		t.Fatal(err)
+	}
+	k, err := OpenKeyring(dir, FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := k.Keys(t.Context(), KindToken, "local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Key{other.Key(), token.Key(), TokenKey("local", "https://z.example", "")}, got); diff != "" {
+		t.Errorf("Keys (-want +got):\n%s", diff)
+	}
+	for _, key := range got {
+		if err := k.Delete(t.Context(), key); err != nil {
+			t.Error(err)
+		}
+	}
+	if got, err := k.Keys(t.Context(), KindToken, "local"); err != nil || len(got) != 0 {
+		t.Errorf("Keys afterwards: %v, %v", got, err)
+	}
+	if got, err := k.Keys(t.Context(), KindToken, "somebody-else"); err != nil || len(got) != 1 {
+		t.Errorf("Keys of somebody else: %v, %v", got, err)
 	}
 }

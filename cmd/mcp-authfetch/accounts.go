@@ -133,11 +133,11 @@ func (p *program) printAccounts(all []account) error {
 		if a.Kind == "client" {
 			what, expires = a.ClientID, "never"
 		}
-		switch {
-		case a.Refreshable:
-			expires = "renewed by itself"
-		case a.Expires != nil:
+		if a.Expires != nil {
 			expires = a.Expires.Format("2006-01-02 15:04 MST")
+		}
+		if a.Refreshable {
+			expires += ", renewed by itself"
 		}
 		issuer := "-"
 		if a.Issuer != "" {

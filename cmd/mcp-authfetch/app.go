@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/auth"
@@ -30,6 +31,7 @@ type app struct {
 	zones *auth.Zones
 	base  *outbound.Transport
 	flows *login.Flows
+	auth  *auth.Transport
 	fetch *fetch.Client
 }
 
@@ -74,7 +76,8 @@ func (p *program) assemble(cfg *config.Config, files files, private auth.Private
 		Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), ClientMetadataURL: cfg.Login.ClientMetadataURL,
 		Settings: a.settings, Certificate: a.certificate, Logger: p.log,
 	})
-	a.fetch = fetch.New(fetch.Options{Transport: a.transport(nil, p.log), Credentialed: auth.Credentialed, Secrets: auth.Secrets})
+	a.auth = a.transport(nil, p.log)
+	a.fetch = fetch.New(fetch.Options{Transport: a.auth, Credentialed: auth.Credentialed, Secrets: auth.Secrets})
 	return a, nil
 }
 
@@ -87,9 +90,16 @@ func (a *app) transport(observe func(discovery.Step), log *slog.Logger) *auth.Tr
 	})
 }
 
-// close ends what still waits for a person, and frees connections.
+// closeTime bounds how long a process that ends waits for answers that it would lose.
+const closeTime = 10 * time.Second
+
+// close ends what still waits for a person, waits for what issuers are handing out, and frees
+// connections.
 func (a *app) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
 	a.desk.Close()
+	a.auth.Wait(ctx)
 	a.base.CloseIdleConnections()
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -98,4 +99,52 @@ func TestDemoAccountWantsOrder(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `"resource metadata" is missing`) {
 		t.Errorf("got %v, want the resource metadata to be missing", err)
 	}
+}
+
+// TestDemoInREADME: the session that the README shows is what a run prints, but for the lines at "…".
+func TestDemoInREADME(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, session, ok := strings.Cut(string(readme), "\n```\n== ")
+	session, _, ended := strings.Cut("== "+session, "\n```\n")
+	if !ok || !ended {
+		t.Fatal("README.md has no session")
+	}
+	self, err := exec.LookPath("mcp-authfetch") // put there by testscript
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	p := &program{surroundings: surroundings{stdout: &stdout, stderr: &stderr, env: os.LookupEnv}}
+	d := &demo{program: p, self: self}
+	defer d.close()
+	if err := d.take(t.Context(), d.steps()); err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	ran := strings.Split(masked(stdout.String()), "\n")
+	at, gap := -1, true // the run's line of the one before; whether others may come between
+	for _, line := range strings.Split(masked(session), "\n") {
+		if line == "…" {
+			gap = true
+			continue
+		}
+		next := slices.Index(ran[at+1:], line)
+		if next < 0 || next > 0 && !gap {
+			t.Fatalf("after line %d of the run, the README has\n%s\nand the run\n%s", at+1, line, strings.Join(ran[at+1:], "\n"))
+		}
+		at, gap = at+1+next, false
+	}
+	if rest := strings.TrimSpace(strings.Join(ran[at+1:], "\n")); rest != "" {
+		t.Errorf("the README leaves out the end of the run:\n%s", rest)
+	}
+}
+
+// masked is text without what is another in every run.
+func masked(text string) string {
+	for mask, re := range map[string]string{"127.0.0.1:PORT": `127\.0\.0\.1:\d+`, "HH:MM": `\b\d\d:\d\d UTC`, "WORD": `\b[A-Z2-7]{26}\b`} {
+		text = regexp.MustCompile(re).ReplaceAllString(text, mask)
+	}
+	return text
 }

@@ -72,6 +72,9 @@ func (d *doctor) address(ctx context.Context, a *app, o origin.Origin) bool {
 	for _, ip := range addrs {
 		zone := netguard.Classify(ip)
 		facts = append(facts, fmt.Sprintf("%s (%s)", ip.Unmap(), zone))
+		if !rules.Allow(zone) && a.zones.Private == auth.AskPrivate && zone != netguard.Never {
+			facts = append(facts, "a fetch would ask a person to allow it")
+		}
 		if !rules.Allow(zone) {
 			d.fail("address", &netguard.DeniedError{Host: o.Host(), Addr: ip, Zone: zone}, facts...)
 			return false
@@ -139,7 +142,22 @@ func (d *doctor) request(ctx context.Context, a *app, o origin.Origin, u *url.UR
 		facts = append(facts, "it leads to "+to)
 	}
 	d.pass("http", fmt.Sprintf("%s answered with status %d", o, resp.StatusCode), facts...)
+	if showsSignIn(u, resp, body) {
+		d.fail("sign-in", &signInError{o.String()})
+		return nil
+	}
 	return resp
+}
+
+// showsSignIn reports whether a page, or where it leads, is one to sign in at, without a challenge.
+func showsSignIn(u *url.URL, resp *http.Response, body []byte) bool {
+	if _, asked := challenge.OAuth(challenge.Parse(resp.Header.Values("Www-Authenticate"))); asked {
+		return false
+	}
+	if to, err := resp.Location(); err == nil {
+		return (&fetch.RedirectError{From: u, To: to, Reason: fetch.CrossOrigin}).SignIn()
+	}
+	return (&fetch.Page{URL: u, FinalURL: u, Status: resp.StatusCode, ContentType: resp.Header.Get("Content-Type"), Body: body}).SignIn()
 }
 
 // challenge follows what the answer says about signing in, as a fetch would.
@@ -151,6 +169,10 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, resp *h
 	shown := orDash(strings.Join(schemes, ", "))
 	var steps []discovery.Step
 	plan, err := a.transport(func(s discovery.Step) { steps = append(steps, s) }, nil).Plan(ctx, resp)
+	if plan == nil && err == nil && resp.StatusCode >= 400 {
+		d.fail("sign-in", &statusError{resp.StatusCode})
+		return
+	}
 	if plan == nil && err == nil {
 		d.pass("sign-in", "not asked for by OAuth; schemes: "+shown)
 		return
@@ -190,7 +212,14 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, resp *h
 		return
 	}
 	d.client(ctx, a, plan.Request)
-	d.token(ctx, a, o, plan.Request.Grant)
+	if read := plan.Request.Subject.Token; read != nil {
+		if _, err := read(ctx); err != nil {
+			d.fail("subject token", err)
+			return
+		}
+		d.pass("subject token", "can be read")
+	}
+	d.token(ctx, a, o, plan.Request)
 }
 
 // outcomes are steps as facts.
@@ -255,7 +284,7 @@ func (d *doctor) client(ctx context.Context, a *app, req *login.Request) {
 	}
 }
 
-func (d *doctor) token(ctx context.Context, a *app, o origin.Origin, grant string) {
+func (d *doctor) token(ctx context.Context, a *app, o origin.Origin, req *login.Request) {
 	tokens, err := tokenstore.Tokens(ctx, a.store, principal.From(ctx))
 	if err != nil {
 		d.fail("login", err)
@@ -270,13 +299,15 @@ func (d *doctor) token(ctx context.Context, a *app, o origin.Origin, grant strin
 			d.pass("login", "stored")
 		case !t.RefreshToken.IsZero():
 			d.pass("login", "expired; it is renewed at the next use")
+		case login.Silent(req.Grant):
+			d.pass("login", "expired; another is got at the next use, without a person")
 		default:
 			d.pass("login", "expired; a person must sign in again")
 		}
 		return
 	}
-	if login.Silent(grant) {
-		d.pass("login", "none stored: one is made at the first fetch, without a person")
+	if login.Silent(req.Grant) {
+		d.pass("login", "none stored: one is got at the first fetch, without a person")
 		return
 	}
 	d.pass("login", "none stored: a person must sign in at the first fetch")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -113,6 +114,9 @@ func (p *program) tell(prompt action.Prompt) {
 		fmt.Fprintf(&b, "A browser window was opened. If you do not see it, open:\n\n  %s\n", prompt.URL)
 	default:
 		fmt.Fprintf(&b, "Open this address in a browser on this computer:\n\n  %s\n", prompt.URL)
+		if prompt.Kind == action.SignIn {
+			b.WriteString("\nIf your browser is on another computer, stop this and use `mcp-authfetch login --paste` with the URL.\n")
+		}
 	}
 	fmt.Fprintf(&b, "\nWaiting until %s (Ctrl-C to stop) …\n", prompt.ExpiresAt.Local().Format("15:04"))
 	_, _ = io.WriteString(p.stderr, b.String())
@@ -147,7 +151,7 @@ func (p *program) print(a *app, page *fetch.Page, format render.Format) error {
 		return err
 	}
 	if page.SignIn() {
-		return &signInError{nameOf(page)}
+		return &signInError{nameOf(page.URL)}
 	}
 	return a.failedStatus(page)
 }
@@ -163,8 +167,8 @@ func (e *signInError) Hint() string {
 	return "it wants people to sign in with a browser and does not offer OAuth to programs; a key, a cookie or a client certificate for the site can be put under sites in the config"
 }
 
-func nameOf(page *fetch.Page) string {
-	o, err := origin.Of(page.FinalURL)
+func nameOf(u *url.URL) string {
+	o, err := origin.Of(u)
 	if err != nil {
 		return "the site"
 	}

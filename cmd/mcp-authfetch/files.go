@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/config"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
@@ -53,7 +54,10 @@ func (f files) warnings() []string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(f.materials)) {
 		for _, w := range f.materials[name].Warnings() {
-			all = append(all, "mtls."+name+": "+w)
+			if !strings.HasPrefix(w, "mtls.") { // most name the setting
+				w = "mtls." + name + ": " + w
+			}
+			all = append(all, w)
 		}
 	}
 	return append(all, f.notes...)

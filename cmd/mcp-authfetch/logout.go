@@ -31,7 +31,7 @@ func (p *program) logoutCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out := &logout{program: p, clients: client || all, matches: func(string) bool { return true }}
+			out := &logout{program: p, clients: client || all, all: all, matches: func(string) bool { return true }}
 			if !all {
 				u, err := fetch.ParseURL(args[0])
 				if err != nil {
@@ -57,6 +57,7 @@ type logout struct {
 	*program
 	matches func(resource string) bool
 	clients bool // registrations too
+	all     bool // not of one URL
 	removed int
 }
 
@@ -75,6 +76,17 @@ func (l *logout) run(ctx context.Context) error {
 	}
 	defer a.close()
 	tokens, err := l.removeTokens(ctx, a.store)
+	locked, isLocked := errors.AsType[*tokenstore.KeyringError](err)
+	store, hasKeys := a.store.(*tokenstore.Keyring)
+	if isLocked && hasKeys {
+		if err := l.removeUnopened(ctx, store); err != nil {
+			return err
+		}
+		if l.removed > 0 {
+			fmt.Fprintf(l.stderr, "Nothing was revoked, for it could not be opened: %s. What was removed here still works for whoever has a copy, until it expires.\n", locked)
+		}
+		return l.tell()
+	}
 	if err != nil {
 		return err
 	}
@@ -84,15 +96,66 @@ func (l *logout) run(ctx context.Context) error {
 		return err
 	}
 	l.unregister(ctx, a, clients)
+	return l.tell()
+}
+
+// tell says how much was removed.
+func (l *logout) tell() error {
 	if l.removed == 0 {
-		if l.clients {
+		if l.clients && !l.all {
 			fmt.Fprintln(l.stderr, "A registration whose logins are gone is removed by the URL of its issuer; `mcp-authfetch accounts` lists them.")
 		}
-		_, err = fmt.Fprintln(l.stdout, "Nothing was stored for it.")
+		_, err := fmt.Fprintln(l.stdout, "Nothing was stored for it.")
 		return err
 	}
-	_, err = fmt.Fprintf(l.stdout, "Removed %d.\n", l.removed)
+	_, err := fmt.Fprintf(l.stdout, "Removed %d.\n", l.removed)
 	return err
+}
+
+// removeUnopened deletes what matches, by the same rules, where the keyring gives no key to open it
+// with: what records are about is not sealed.
+func (l *logout) removeUnopened(ctx context.Context, s *tokenstore.Keyring) error {
+	tokens, err := s.Keys(ctx, tokenstore.KindToken, principal.Local)
+	if err != nil {
+		return err
+	}
+	gone, left := map[string]bool{}, map[string]bool{}
+	for _, k := range tokens {
+		if l.matches(k.Resource) {
+			gone[k.Issuer] = true
+		} else {
+			left[k.Issuer] = true
+		}
+	}
+	forResource := func(k tokenstore.Key) bool { return l.matches(k.Resource) }
+	useless := func(k tokenstore.Key) bool { return (gone[k.Issuer] || l.matches(k.Issuer)) && !left[k.Issuer] }
+	for _, of := range []struct {
+		kind    tokenstore.Kind
+		matches func(tokenstore.Key) bool
+		counts  bool
+	}{
+		{tokenstore.KindToken, forResource, true},
+		{tokenstore.KindApproval, forResource, true},
+		{tokenstore.KindProofKey, useless, false},
+		{tokenstore.KindClient, func(k tokenstore.Key) bool { return l.clients && useless(k) }, true},
+	} {
+		keys, err := s.Keys(ctx, of.kind, principal.Local)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if !of.matches(k) {
+				continue
+			}
+			if err := removeOne(ctx, s, k); err != nil {
+				return err
+			}
+			if of.counts {
+				l.removed++
+			}
+		}
+	}
+	return nil
 }
 
 // removeTokens deletes the tokens that match and returns them.

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
@@ -129,7 +130,7 @@ func autoApprove(w *world) error {
 }
 
 const (
-	asksYes  = `Type yes or no: `
+	asksYes  = `Type (\w{4}) for yes, or no: `
 	asksOpen = `(?s)Open this address .*?\n\n  (http\S+)\n\n`
 )
 
@@ -150,8 +151,7 @@ func TestLoginPaste(t *testing.T) {
 		}
 		close(done)
 	}()
-	tt.sees(asksYes)
-	tt.types("yes")
+	tt.types(tt.sees(asksYes))
 	tt.types(elsewhere(t, tt.sees(asksOpen)))
 	if err := tt.ends(done); err != nil {
 		t.Fatalf("%v:\n%s", err, tt.screen)
@@ -165,26 +165,33 @@ func TestPasteEndToEnd(t *testing.T) {
 	tt := newTerminal(t, autoApprove)
 	a := tt.ask("/docs/handbook")
 	done := tt.start(t.Context(), a)
-	said := tt.sees(`(?s)(.*)` + asksYes)
-	for _, want := range []string{tt.world.site.URL, tt.world.issuer.URL, "docs.read"} {
+	word := tt.sees(asksYes)
+	said := tt.screen.String()
+	for _, want := range []string{tt.world.site.URL, tt.world.issuer.URL, "docs.read", "Sign in at " + tt.world.issuer.URL + " for " + tt.world.site.URL + "? Type " + word} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is missing:\n%s", want, said)
 		}
 	}
-	tt.types("perhaps")
-	tt.sees(asksYes)
+	for _, wrong := range []string{"perhaps", "yes", "y", word + word} {
+		tt.types(wrong)
+		next := tt.sees(asksYes)
+		if next == word {
+			t.Errorf("it asks for %q again", word)
+		}
+		word = next
+	}
 	if n := len(tt.world.log.Find("issuer", "/register")); n != 0 {
 		t.Errorf("the issuer heard of us before the person agreed: %d", n)
 	}
-	tt.types(" YES")
+	tt.types(" " + strings.ToUpper(word))
 	open := tt.sees(asksOpen)
 	address := elsewhere(t, open)
 	for _, wrong := range []string{open, address[strings.Index(address, "?"):], strings.Replace(address, "state=", "state=x", 1), strings.Repeat("x", 100<<10)} {
 		tt.types(wrong)
-		tt.sees(`Not that one: .*\n  sign in until `)
+		tt.sees(`(Not that one): .*\n  sign in until `)
 	}
 	tt.types("")
-	tt.types(` "` + address + `" `)
+	tt.types("\x1b[200~" + ` "` + address[:9] + "\x00\x1b[D" + address[9:] + `" ` + "\x1b[201~\r") // as terminals paste
 	if err := tt.ends(done); err != nil {
 		t.Fatal(err)
 	}
@@ -227,11 +234,11 @@ func TestPasteIsRefused(t *testing.T) {
 func TestPasteEndsWithTheAction(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		end  func(tt *terminal, a *action.Action)
+		end  func(tt *terminal, a *action.Action, word string)
 		want error
 	}{
-		{"callback", func(tt *terminal, a *action.Action) {
-			tt.types("y")
+		{"callback", func(tt *terminal, a *action.Action, word string) {
+			tt.types(word)
 			address := elsewhere(tt.t, tt.sees(asksOpen))
 			resp, err := http.Get(address)
 			if err != nil {
@@ -239,9 +246,9 @@ func TestPasteEndsWithTheAction(t *testing.T) {
 			}
 			resp.Body.Close()
 		}, nil},
-		{"cancelled before the yes", func(_ *terminal, a *action.Action) { a.End(action.ErrDenied) }, action.ErrDenied},
-		{"expired after the yes", func(tt *terminal, a *action.Action) {
-			tt.types("y")
+		{"cancelled before the yes", func(_ *terminal, a *action.Action, _ string) { a.End(action.ErrDenied) }, action.ErrDenied},
+		{"expired after the yes", func(tt *terminal, a *action.Action, word string) {
+			tt.types(word)
 			tt.sees(asksOpen)
 			a.End(action.ErrExpired)
 		}, action.ErrExpired},
@@ -250,8 +257,7 @@ func TestPasteEndsWithTheAction(t *testing.T) {
 			tt := newTerminal(t, autoApprove)
 			a := tt.ask("/docs/handbook")
 			done := tt.start(t.Context(), a)
-			tt.sees(asksYes)
-			tc.end(tt, a)
+			tc.end(tt, a, tt.sees(asksYes))
 			if err := tt.ends(done); err != tc.want {
 				t.Errorf("ended with %v, want %v", err, tc.want)
 			}
@@ -271,12 +277,12 @@ func TestPasteWithoutAPerson(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		lines string
-	}{{"nothing", ""}, {"blank lines", "\n \n"}, {"no answer", "what?\n"}, {"a yes and no address", "yes\n"}, {"a yes without an end", "yes"}} {
+	}{{"nothing", ""}, {"blank lines", "\n \n"}, {"no answer", "what?\n"}, {"a yes and no address", "WORD\n"}, {"a yes without an end", "WORD"}} {
 		t.Run(tc.name, func(t *testing.T) {
 			tt := newTerminal(t, autoApprove)
 			a := tt.ask("/docs/handbook")
 			done := tt.start(t.Context(), a)
-			if _, err := io.WriteString(tt.keys, tc.lines); err != nil {
+			if _, err := io.WriteString(tt.keys, strings.ReplaceAll(tc.lines, "WORD", tt.sees(asksYes))); err != nil {
 				t.Fatal(err)
 			}
 			tt.keys.Close()
@@ -287,7 +293,7 @@ func TestPasteWithoutAPerson(t *testing.T) {
 			if !a.EndedAt().IsZero() {
 				t.Errorf("the action ended, too: %v", a.Err())
 			}
-			if agreed := len(tt.world.log.Find("issuer", "/register")) > 0; agreed != strings.HasPrefix(tc.lines, "yes") {
+			if agreed := len(tt.world.log.Find("issuer", "/register")) > 0; agreed != strings.HasPrefix(tc.lines, "WORD") {
 				t.Errorf("agreed: %v", agreed)
 			}
 		})
@@ -300,9 +306,9 @@ func TestPasteIsInterrupted(t *testing.T) {
 			tt := newTerminal(t, autoApprove)
 			ctx, interrupt := context.WithCancel(t.Context())
 			done := tt.start(ctx, tt.ask("/docs/handbook"))
-			tt.sees(asksYes)
+			word := tt.sees(asksYes)
 			if name == "after the yes" {
-				tt.types("yes")
+				tt.types(word)
 				tt.sees(asksOpen)
 			}
 			interrupt()
@@ -316,10 +322,23 @@ func TestPasteIsInterrupted(t *testing.T) {
 func TestPasteAllowsAnAddress(t *testing.T) {
 	tt := newTerminal(t, kinds["private"])
 	done := tt.start(t.Context(), tt.ask("/open"))
-	if said := tt.sees(`(?s)(.*)` + asksYes); !strings.Contains(said, tt.world.site.URL+" is a private address") {
-		t.Errorf("it says:\n%s", said)
+	word := tt.sees(asksYes)
+	for _, want := range []string{" is a private address", "Allow " + tt.world.site.URL + "? Type "} {
+		if said := tt.screen.String(); !strings.Contains(said, want) {
+			t.Errorf("%q is missing:\n%s", want, said)
+		}
 	}
 	tt.types("yes")
+	again := tt.sees(asksYes)
+	if _, err := tt.app.fetch.Get(principal.With(t.Context(), principal.Local), fetch.Request{URL: tt.world.site.URL + "/open"}); err == nil {
+		t.Error("a yes without the word allows it")
+	}
+	tt.types(word)
+	if next := tt.sees(asksYes); next == again {
+		t.Errorf("it asks for %q again", next)
+	} else {
+		tt.types(next)
+	}
 	if err := tt.ends(done); err != nil {
 		t.Fatal(err)
 	}
@@ -338,9 +357,9 @@ func TestPasteOfADeviceCode(t *testing.T) {
 	}
 	a := action.New("id", action.Prompt{Kind: action.SignIn, Origin: wiki, Issuer: "https://login.example", UserCode: "ABCD-EFGH", VerificationURI: "https://login.example/device"})
 	done := tt.start(t.Context(), a)
-	tt.sees(`enter the code ABCD-EFGH`)
+	tt.sees(`enter the code (ABCD-EFGH)`)
 	a.End(nil)
-	if err := tt.ends(done); err != nil || strings.Contains(tt.screen.String(), asksYes) {
+	if err := tt.ends(done); err != nil || strings.Contains(tt.screen.String(), "Type ") {
 		t.Errorf("%v\n%s", err, tt.screen)
 	}
 }
@@ -368,8 +387,7 @@ func TestPasteShowsNoCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := tt.start(t.Context(), a)
-	tt.sees(asksYes)
-	tt.types("yes")
+	tt.types(tt.sees(asksYes))
 	tt.sees(asksOpen)
 	a.End(nil)
 	if err := tt.ends(done); err != nil {
@@ -380,20 +398,133 @@ func TestPasteShowsNoCommands(t *testing.T) {
 	}
 }
 
-func TestTypedLines(t *testing.T) {
-	long := strings.Repeat("x", 200<<10)
-	lines := typedLines(t.Context(), strings.NewReader("one\r\n\n"+long+"\ntwo"))
-	var got []string
-	for line := range lines.lines {
-		got = append(got, line)
+// One paste is one answer: what comes with it, or came before it, answers nothing.
+func TestPasteAnswersOneQuestion(t *testing.T) {
+	tt := newTerminal(t, autoApprove)
+	tt.types("no") // ahead of the question
+	if _, err := io.WriteString(tt.keys, "no"); err != nil {
+		t.Fatal(err)
 	}
-	if len(got) != 4 || got[0] != "one" || got[1] != "" || len(got[2]) < 17<<10 || len(got[2]) > 64<<10 || got[3] != "two" {
-		t.Errorf("%d lines: %.100q", len(got), got)
+	a := tt.ask("/docs/handbook")
+	done := tt.start(t.Context(), a)
+	word := tt.sees(asksYes)
+	tt.types("\nno matter\n" + word) // the first line began before the question
+	word = tt.sees(asksYes)
+	address := "http://127.0.0.1/nowhere"
+	tt.types(word + "\n" + address) // the question that follows is not about this one
+	tt.sees(asksOpen)
+	tt.types(address + "\nno\nno")
+	tt.sees(`(Not that one): `)
+	a.End(nil)
+	if err := tt.ends(done); err != nil {
+		t.Fatal(err)
 	}
-	// It ends with its context although nobody takes the lines.
-	ctx, cancel := context.WithCancel(t.Context())
-	lines = typedLines(ctx, strings.NewReader(strings.Repeat("a\n", 1<<20)))
-	cancel()
-	for range lines.lines {
+	if n := strings.Count(tt.screen.String(), "Not that one"); n != 1 {
+		t.Errorf("%d addresses were refused, want 1:\n%s", n, tt.screen)
+	}
+	next := action.New("next", action.Prompt{Kind: action.AllowAddress})
+	done = tt.start(t.Context(), next)
+	tt.sees(asksYes)
+	next.End(action.ErrExpired)
+	if err := tt.ends(done); err != action.ErrExpired {
+		t.Errorf("the next question ended with %v", err)
 	}
 }
+
+// However much is asked for, the question and who asks stay on the screen.
+func TestPasteShowsManyScopes(t *testing.T) {
+	tt := newTerminal(t, autoApprove)
+	wiki, err := origin.Parse("https://wiki.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := action.New("id", action.Prompt{Kind: action.SignIn, Origin: wiki, Issuer: "https://login.example", Scopes: []string{strings.Repeat("scope ", 2000)}})
+	done := tt.start(t.Context(), a)
+	tt.sees(`Sign in at https://login\.example for https://wiki\.example\? ` + asksYes)
+	if said := tt.screen.String(); len(said) > 900 || !strings.Contains(said, "scope scope") {
+		t.Errorf("%d characters:\n%s", len(said), said)
+	}
+	a.End(nil)
+	if err := tt.ends(done); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTypedLines(t *testing.T) {
+	a := action.New("id", action.Prompt{})
+	long := strings.Repeat("x", 200<<10)
+	for _, tc := range []struct{ name, typed, want string }{
+		{"a line", "one\n", "one"},
+		{"the line end of others", "one\r\n", "one"},
+		{"the first of many", "one\ntwo\n", "one"},
+		{"after blank ones", "\n \r\n\x1b[200~\x1b[201~\none\n", "one"},
+		{"without an end", "one", "one"},
+		{"cut", long + "\n", long[:maxLine]},
+		{"bracketed paste", "\x1b[200~one\x1b[201~\n", "one"},
+		{"other sequences and controls", "\x1b[1;5Do\x07n\x00\u009be\x1b[A\t\x7f\n", "one"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in, keys := io.Pipe()
+			lines := typedLines(t.Context(), in)
+			asked := promptFunc(func() {
+				go func() {
+					_, _ = io.WriteString(keys, tc.typed)
+					keys.Close()
+				}()
+			})
+			got, err := lines.ask(t.Context(), a, asked, "?")
+			if err != nil || got != tc.want {
+				t.Errorf("got %d bytes %.50q, %v; want %.50q", len(got), got, err, tc.want)
+			}
+			if _, err := lines.ask(t.Context(), a, io.Discard, "?"); err == nil {
+				t.Error("there is another answer")
+			}
+			<-lines.ended
+		})
+	}
+	// It ends with its context, whoever asks.
+	ctx, cancel := context.WithCancel(t.Context())
+	lines := typedLines(ctx, endless{})
+	cancel()
+	<-lines.ended
+}
+
+// What is on its way when a question comes is dropped, and no goroutine outlives the input.
+func TestTypedTooEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, keys := io.Pipe()
+		lines := typedLines(t.Context(), in)
+		types := func(text string) { _, _ = io.WriteString(keys, text) }
+		asked := promptFunc(func() { go types("late\n") })
+		go func() {
+			types("before\n")
+			time.Sleep(settleTime - 1)
+			types("early\n")
+		}()
+		a := action.New("id", action.Prompt{})
+		if got, err := lines.ask(t.Context(), a, asked, "?"); got != "late" || err != nil {
+			t.Errorf("got %q, %v; want what was typed after the question", got, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := lines.ask(ctx, a, asked, "?"); err != context.Canceled {
+			t.Errorf("interrupted: %v", err)
+		}
+		a.End(nil)
+		if _, err := lines.ask(t.Context(), a, asked, "?"); err != errActionEnded {
+			t.Errorf("after the action: %v", err)
+		}
+		keys.Close()
+		<-lines.ended
+	})
+}
+
+// promptFunc is called when the question is on the screen.
+type promptFunc func()
+
+func (f promptFunc) Write(p []byte) (int, error) { f(); return len(p), nil }
+
+// endless is somebody who never stops typing.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return copy(p, "a\n"), nil }

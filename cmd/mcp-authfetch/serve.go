@@ -69,6 +69,9 @@ func publicDocuments(cfg *config.Config) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if u.Path == server.Path {
+		return nil, &usageError{fmt.Errorf("login.client_metadata_url has the path %s, which is where MCP is served: give the document another one", server.Path)}
+	}
 	doc, err := login.ClientMetadata(at)
 	return map[string][]byte{u.Path: doc}, err
 }

@@ -106,6 +106,11 @@ var kinds = map[string]func(w *world) error{
 	"dpop": func(w *world) error {
 		return w.start(oauthtest.IssuerOptions{NoDevice: true, DPoP: true, DPoPNonce: true}, oauthtest.ResourceOptions{DPoP: true, DPoPNonce: true})
 	},
+	// Metadata that is signed in a way that nobody can verify.
+	"signed": func(w *world) error {
+		sign := func(m map[string]any) { m["signed_metadata"] = "canary.canary.canary" }
+		return w.start(oauthtest.IssuerOptions{NoDevice: true, Edit: func(_ string, m map[string]any) { sign(m) }}, oauthtest.ResourceOptions{EditMetadata: sign})
+	},
 	// A page that anybody may read, on a private address that nobody configured.
 	"private": func(w *world) error {
 		var err error
