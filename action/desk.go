@@ -100,6 +100,9 @@ func NewDesk(opts DeskOptions) *Desk {
 // Timeout is how long an action waits for its person.
 func (d *Desk) Timeout() time.Duration { return d.opts.Timeout }
 
+// Port is the fixed port of the pages, 0 where it is any free one.
+func (d *Desk) Port() int { return d.opts.Port }
+
 // Place shows a form and returns its action. It opens nothing; see [Desk.OpenBrowser]. The error is
 // a [*PortError], or [ErrClosed] after [Desk.Close].
 func (d *Desk) Place(f Form) (*Action, error) {

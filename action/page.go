@@ -246,12 +246,15 @@ func (d *Desk) writeEnd(w http.ResponseWriter, r *http.Request, p *pending) {
 	v, status := view{Title: "Done", Text: "You can close this window and go back to your agent."}, http.StatusOK
 	switch err := p.Err(); {
 	case err == nil:
-	case errors.Is(err, ErrDenied):
+	case err == ErrDenied: // here; where it was at the issuer, there is more to say
 		v = view{Title: "Cancelled", Text: "Nothing was allowed. You can close this window."}
 	case errors.Is(err, ErrExpired):
 		v, status = view{Title: "Too late", Text: "This took too long. Ask for the page again to get a new link."}, http.StatusGone
 	default:
 		v, status = view{Title: "It did not work", Text: sanitize.Line(err.Error(), 300)}, http.StatusBadGateway
+		if errors.Is(err, ErrDenied) {
+			v.Title, status = "Refused", http.StatusOK
+		}
 		var hinted interface{ Hint() string }
 		if errors.As(err, &hinted) {
 			v.Rows = [][2]string{{"What to do", sanitize.Line(hinted.Hint(), 500)}}

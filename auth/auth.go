@@ -60,9 +60,8 @@ type Transport struct {
 	opts    Options
 	nonces  dpop.Nonces // of resources
 	flights singleflight.Group
-	flying  sync.WaitGroup // those who wait for a flight, or would if their time were not over
-	steps   sync.Map       // tokenstore.Key to the *action.Action that last asked for more scopes than that token has
-	rounds  rounds         // of logins that resources asked for although the token was good
+	steps   sync.Map // tokenstore.Key to the *action.Action that last asked for more scopes than that token has
+	rounds  rounds   // of logins that resources asked for although the token was good
 }
 
 // New returns a Transport.

@@ -78,11 +78,7 @@ func (t *Transport) isUsable(ctx context.Context, w *work, tok *tokenstore.Token
 
 // thumbprint is that of the certificate which the origin is shown (RFC 8705 §3.1), "" without one.
 func (t *Transport) thumbprint(w *work) string {
-	cert := t.opts.Certificate(w.origin)
-	if cert == nil {
-		return ""
-	}
-	return tlsmat.Thumbprint(cert)
+	return tlsmat.Thumbprint(t.opts.Certificate(w.origin))
 }
 
 // asksForNonce reports whether the server took no offence but at the nonce of the proof.

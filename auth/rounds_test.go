@@ -1,18 +1,15 @@
 package auth
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
-	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
@@ -171,34 +168,6 @@ func TestScopesThatAreAnAudience(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Whoever ends the process waits for what the issuer is handing out.
-func TestWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := New(Options{})
-		ctx, cancel := context.WithCancel(principal.With(t.Context(), principal.Local))
-		landed := false
-		go func() {
-			_, _ = tr.once(ctx, "f", func(context.Context) (*tokenstore.Token, error) {
-				time.Sleep(5 * time.Second)
-				landed = true
-				return nil, nil
-			})
-		}()
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		short, stop := context.WithTimeout(t.Context(), time.Second)
-		defer stop()
-		if tr.Wait(short); landed || short.Err() == nil {
-			t.Error("did not wait as long as it might")
-		}
-		tr.Wait(t.Context())
-		if !landed {
-			t.Error("did not wait for the flight")
-		}
-	})
 }
 
 // What a site repeats of our token is neither shown nor sent on.

@@ -143,9 +143,8 @@ func (t *Transport) renew(ctx context.Context, w *work, old *tokenstore.Token) (
 }
 
 // once runs get a single time for all who ask meanwhile. It runs on its own context: what the
-// issuer hands out must be stored even if the call that needed it is gone.
+// issuer hands out must be stored even if the call that needed it is gone; [login.Flows.Wait] waits for it.
 func (t *Transport) once(ctx context.Context, flight string, get func(context.Context) (*tokenstore.Token, error)) (*tokenstore.Token, error) {
-	t.flying.Add(1)
 	ch := t.flights.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTime)
 		defer cancel()
@@ -153,29 +152,10 @@ func (t *Transport) once(ctx context.Context, flight string, get func(context.Co
 	})
 	select {
 	case r := <-ch:
-		t.flying.Done()
 		tok, _ := r.Val.(*tokenstore.Token)
 		return tok, r.Err
 	case <-ctx.Done():
-		go func() { // ends with the flight
-			<-ch
-			t.flying.Done()
-		}()
 		return nil, ctx.Err()
-	}
-}
-
-// Wait returns when no token is being fetched any more, or when ctx ends: a process that ended
-// before would lose what the issuer hands out. No request may begin meanwhile.
-func (t *Transport) Wait(ctx context.Context) {
-	landed := make(chan struct{})
-	go func() { // ends with the last flight
-		t.flying.Wait()
-		close(landed)
-	}()
-	select {
-	case <-landed:
-	case <-ctx.Done():
 	}
 }
 

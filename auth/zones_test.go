@@ -192,3 +192,31 @@ func TestAllowedAddressThatWantsALogin(t *testing.T) {
 	_, err := plain.get(asks.URL + handbook)
 	isA[*PlaintextError](t, err)
 }
+
+// What a stranger's metadata said long ago opens no way to a site that the config names now.
+func TestCheckEndpoint(t *testing.T) {
+	const issuer, own, named, other = "https://as.example/t", "https://as.example", "https://wiki.example", "https://other.example"
+	for _, tt := range []struct {
+		name     string
+		issuer   string
+		endpoint string
+		isIssuer bool
+		want     bool // allowed
+	}{
+		{"at its own origin", issuer, own + "/token", false, true},
+		{"at an origin that nobody named", issuer, other + "/token", false, true},
+		{"at a named site", issuer, named + "/admin?delete=all", false, false},
+		{"of an issuer in the config, at a named site", issuer, named + "/token", true, true},
+		{"of a named site, at another", named, named + "/token", false, true},
+		{"no URL", issuer, "://", false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, options{})
+			w.configure(named, Site{})
+			err := w.zones.CheckEndpoint(principal.With(t.Context(), principal.Local), tt.issuer, tt.endpoint, tt.isIssuer)
+			if (err == nil) != tt.want {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
@@ -80,25 +82,25 @@ func (f *Flows) identityAssertion(ctx context.Context, req Request, subject secr
 	if len(req.Scopes) > 0 {
 		form["scope"] = strings.Join(req.Scopes, " ")
 	}
-	to := call{principal: req.Principal, issuer: s.At, endpoint: s.AtEndpoint}
-	status, body, err := f.postForm(ctx, to, s.Client, form)
+	to := call{principal: req.Principal, issuer: s.At, endpoint: s.AtEndpoint, configured: s.Client.ID != ""}
+	r, err := f.sendForm(ctx, to, s.Client, form)
 	if err != nil {
 		return secret.Text{}, err
 	}
-	assertion, err := parseAssertion(s.AtEndpoint, status, body)
-	return assertion, conceal(err, s.Client, form)
+	assertion, err := parseAssertion(s.AtEndpoint, r.status, r.body, r.sent...)
+	return assertion, to.refusal(err)
 }
 
 // parseAssertion reads the answer of a token exchange that yields an assertion. Its token_type is
 // of no interest: the assertion is no access token ("N_A", RFC 8693 §2.2.1).
-func parseAssertion(endpoint string, status int, body []byte) (secret.Text, error) {
+func parseAssertion(endpoint string, status int, body []byte, sent ...secret.Text) (secret.Text, error) {
 	var a struct {
 		Assertion  string `json:"access_token"`
 		IssuedType string `json:"issued_token_type"`
 		Error      string `json:"error"`
 	}
 	if err := json.Unmarshal(body, &a); err != nil || status != http.StatusOK || a.Error != "" {
-		return secret.Text{}, parseError(endpoint, status, body)
+		return secret.Text{}, parseError(endpoint, status, body, sent...)
 	}
 	unusable := func(reason string) (secret.Text, error) {
 		return secret.Text{}, &TokenError{Endpoint: shownEndpoint(endpoint), Status: status, Reason: reason}
@@ -123,7 +125,7 @@ func (s Subject) tokenType() string {
 func subjectToken(ctx context.Context, req Request) (secret.Text, error) {
 	t, err := req.Subject.Token(ctx)
 	if err != nil {
-		return secret.Text{}, fmt.Errorf("reading the token to start from: %w", err)
+		return secret.Text{}, &SubjectError{Origin: req.Origin, Err: err}
 	}
 	text := strings.TrimSpace(t.Reveal()) // files end with a line break
 	if len(text) > maxSubjectToken || !isVisible(text) {
@@ -131,6 +133,25 @@ func subjectToken(ctx context.Context, req Request) (secret.Text, error) {
 			Remedy: "check what the token's source in the site's oauth settings holds"}
 	}
 	return secret.New(text), nil
+}
+
+// SubjectError: the token that a grant starts from cannot be read.
+type SubjectError struct {
+	Origin origin.Origin
+	Err    error // shows nothing of it
+}
+
+func (e *SubjectError) Error() string {
+	return "the token to start from cannot be read: " + e.Err.Error()
+}
+func (e *SubjectError) Unwrap() error { return e.Err }
+
+// Code is the stable machine code of this error.
+func (e *SubjectError) Code() string { return "oauth.subject_token" }
+
+// Hint says what to do.
+func (e *SubjectError) Hint() string {
+	return "check sites." + sanitize.Quote(e.Origin.String()) + ".oauth.subject_token in the config, and whatever renews the token"
 }
 
 // checkIssuedType refuses what a token exchange gave in place of an access token.

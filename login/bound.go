@@ -47,7 +47,7 @@ func (f *Flows) settle(ctx context.Context, req Request, c Credentials) (*grant,
 func (g *grant) call(endpoint string) call {
 	return call{
 		principal: g.Principal, issuer: g.Server.Issuer, endpoint: endpoint, key: g.key,
-		algorithms: g.Server.TokenEndpointAuthSigningAlgValuesSupported,
+		algorithms: g.Server.TokenEndpointAuthSigningAlgValuesSupported, configured: g.Client.ID != "",
 	}
 }
 
@@ -68,7 +68,7 @@ func (f *Flows) terms(req Request, c Credentials) (*terms, error) {
 		mustAuthenticate = func(endpoint string) error { return noCertificate(s.Issuer, endpoint) }
 		mustBind = mustAuthenticate
 	case req.CertificateBound:
-		mustBind = func(endpoint string) error { return unbindable(req, shownEndpoint(endpoint)) }
+		mustBind = func(endpoint string) error { return unbindable(req.Origin, shownEndpoint(endpoint)) }
 	}
 	if c.showsCertificate() || binds {
 		aliases = s.MTLSEndpointAliases
@@ -92,7 +92,7 @@ func (f *Flows) terms(req Request, c Credentials) (*terms, error) {
 	// The server's own announcement says only that it can bind tokens: whether it does is a matter of
 	// the client and the resource.
 	if req.CertificateBound {
-		t.certificate = thumbprint(f.certificate(t.token))
+		t.certificate = tlsmat.Thumbprint(f.certificate(t.token))
 		return &t, f.checkSameCertificate(req, &t)
 	}
 	return &t, nil
@@ -119,10 +119,10 @@ func (f *Flows) endpoint(usual, alias string, must func(endpoint string) error) 
 // checkSameCertificate: the resource compares the certificate that it is shown with the one that
 // was shown at the token endpoint (RFC 8705 §3).
 func (f *Flows) checkSameCertificate(req Request, t *terms) error {
-	own := thumbprint(f.opts.Certificate(req.Origin))
+	own := tlsmat.Thumbprint(f.opts.Certificate(req.Origin))
 	switch {
 	case own == "":
-		return unbindable(req, req.Origin.String())
+		return unbindable(req.Origin, req.Origin.String())
 	case own != t.certificate:
 		token := shownEndpoint(t.token)
 		return &CertificateError{Origin: req.Origin, TokenOrigin: token, Reason: "another certificate is configured for " + token + " than for " + req.Origin.String(),
@@ -132,8 +132,8 @@ func (f *Flows) checkSameCertificate(req Request, t *terms) error {
 }
 
 // unbindable: no certificate is configured at an origin where the resource's demand needs one.
-func unbindable(req Request, at string) error {
-	return &CertificateError{Origin: req.Origin, TokenOrigin: at, Reason: "no client certificate is configured for " + at,
+func unbindable(o origin.Origin, at string) error {
+	return &CertificateError{Origin: o, TokenOrigin: at, Reason: "no client certificate is configured for " + at,
 		Remedy: "add a site with a certificate to the config: " + siteKey(at)}
 }
 
@@ -155,14 +155,6 @@ func (f *Flows) usesDPoP(req Request) (bool, error) {
 			Remedy: "if it works without being announced, set " + issuerKey(issuer, "dpop") + `: "always" in the config`}
 	}
 	return req.DPoP, nil
-}
-
-// thumbprint is the x5t#S256 of a certificate (RFC 8705 §3.1), "" of none.
-func thumbprint(c *x509.Certificate) string {
-	if c == nil {
-		return ""
-	}
-	return tlsmat.Thumbprint(c)
 }
 
 // certificate is the client certificate that is shown at an endpoint, nil where there is none.

@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
@@ -64,7 +65,7 @@ func client(ca *tlstest.CA, name string) *tlstest.Pair {
 func TestCertificateClients(t *testing.T) {
 	own := client(tlstest.NewCA("clients"), "robot")
 	for _, tc := range []struct{ method, registered string }{
-		{"tls_client_auth", "CN=robot"}, {"self_signed_tls_client_auth", "x5t#S256:" + thumbprint(own.Cert.Leaf)},
+		{"tls_client_auth", "CN=robot"}, {"self_signed_tls_client_auth", "x5t#S256:" + tlsmat.Thumbprint(own.Cert.Leaf)},
 	} {
 		t.Run(tc.method, func(t *testing.T) {
 			w, certificates, _ := newMutual(t, oauthtest.IssuerOptions{CertificateClients: map[string]string{"robot": tc.registered}, PAR: "offered"})
@@ -175,7 +176,7 @@ func TestEndpoints(t *testing.T) {
 		{"authenticates, certificate only at the usual address", "tls_client_auth", false, false, shown{usual: own}, discovery.Endpoints{TokenEndpoint: alias + "/t"}, terms{}, `sites."` + alias + `".mtls`},
 		{"demanded, certificate only at the usual address", "none", true, true, shown{usual: own, "https://wiki.example": own}, discovery.Endpoints{TokenEndpoint: alias + "/t"}, terms{}, `sites."` + alias + `".mtls`},
 		{"demanded", "none", true, true, shown{alias: own, "https://wiki.example": own}, discovery.Endpoints{TokenEndpoint: alias + "/t"},
-			terms{token: alias + "/t", revocation: usual + "/revoke", certificate: thumbprint(own.Cert.Leaf)}, ""},
+			terms{token: alias + "/t", revocation: usual + "/revoke", certificate: tlsmat.Thumbprint(own.Cert.Leaf)}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, _, req := at(t, http.NotFound)
@@ -265,7 +266,7 @@ func TestRefreshAfterRotation(t *testing.T) {
 				t.Fatal(err)
 			}
 			tok := w.token()
-			if tok.CertificateThumbprint != thumbprint(first.Cert.Leaf) || tok.TokenType != "Bearer" {
+			if tok.CertificateThumbprint != tlsmat.Thumbprint(first.Cert.Leaf) || tok.TokenType != "Bearer" {
 				t.Errorf("bound to %q, %s", tok.CertificateThumbprint, tok.TokenType)
 			}
 			again, err := w.Refresh(t.Context(), tok, tc.client)
@@ -276,7 +277,20 @@ func TestRefreshAfterRotation(t *testing.T) {
 			w.issuer.Log.Reset()
 			next, err := w.Refresh(t.Context(), again, tc.client)
 			if tc.old {
-				if err != nil || next.CertificateThumbprint != thumbprint(second.Cert.Leaf) || w.token().CertificateThumbprint != next.CertificateThumbprint {
+				defer func() { // without any certificate it must not become a token that everybody can use
+					delete(certificates, w.issuer.URL)
+					w.issuer.Log.Reset()
+					_, err := w.Refresh(t.Context(), w.token(), tc.client)
+					hint[*CertificateError](t, err, "oauth.certificate", "https://wiki.example", "no client certificate is configured for "+w.issuer.URL, `sites."`+w.issuer.URL+`".mtls`)
+					if IsRefused(err) || len(w.issuer.Log.Events()) != 0 {
+						t.Errorf("%v, %d requests", err, len(w.issuer.Log.Events()))
+					}
+					certificates[w.issuer.URL] = second // it comes back
+					if next, err := w.Refresh(t.Context(), w.token(), tc.client); err != nil || next.CertificateThumbprint == "" {
+						t.Errorf("with the certificate again: %v", err)
+					}
+				}()
+				if err != nil || next.CertificateThumbprint != tlsmat.Thumbprint(second.Cert.Leaf) || w.token().CertificateThumbprint != next.CertificateThumbprint {
 					t.Errorf("another certificate: %v", err)
 				}
 				return

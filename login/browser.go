@@ -25,20 +25,27 @@ func (f *Flows) placePage(req Request) (*action.Action, error) {
 		Prompt: action.Prompt{Kind: action.SignIn, Origin: req.Origin, Issuer: req.Server.Issuer, Resource: req.Resource, Scopes: req.Scopes},
 		Target: req.Server.AuthorizationEndpoint,
 		Continue: func(ctx context.Context, redirectURI string) (action.Next, error) {
+			defer f.tasks.begin()()
 			return f.agreed(principal.With(ctx, req.Principal), req, f.redirectURI(req, redirectURI), &reused)
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	go func() { // ends with the action
+	f.tasks.start(func() { // ends with the action
 		<-a.Done()
-		// Servers that forgot a client say so on a page of theirs, and the browser never comes back.
-		if c := reused.Load(); c != nil && (errors.Is(a.Err(), action.ErrExpired) || isUnknownClient(a.Err())) {
+		if c := reused.Load(); c != nil && mayBeUnknown(*c, a.Err()) {
 			f.forgetRegistration(context.Background(), req.Principal, req.Server.Issuer, *c)
 		}
-	}()
+	})
 	return a, nil
+}
+
+// mayBeUnknown reports whether a login that ended with err may have ended so because the server has
+// forgotten the client: it says so on a page of its own, and the browser never comes back. The end of
+// the process says less; what only the registration knows is not given up for it.
+func mayBeUnknown(c Credentials, err error) bool {
+	return errors.Is(err, action.ErrExpired) || isUnknownClient(err) || errors.Is(err, action.ErrClosed) && c.Secret.IsZero()
 }
 
 // agreed makes the authorization request that the person agreed to. A registration that the server
@@ -138,9 +145,9 @@ func checkAnswer(req Request, answer url.Values) (code string, err error) {
 	}
 	switch e := answer.Get("error"); {
 	case e == "access_denied":
-		return "", action.ErrDenied
+		return "", &DeniedError{Issuer: req.Server.Issuer, Scopes: req.Scopes, Description: sanitize.Text(answer.Get("error_description"))}
 	case e != "":
-		return "", &TokenError{Endpoint: shownEndpoint(req.Server.AuthorizationEndpoint), Status: 302, ErrorCode: e, Description: sanitize.Text(answer.Get("error_description"))}
+		return "", &TokenError{Endpoint: shownEndpoint(req.Server.AuthorizationEndpoint), ErrorCode: e, Description: sanitize.Text(answer.Get("error_description"))}
 	}
 	if code = answer.Get("code"); code == "" || len(code) > 8<<10 || strings.ContainsAny(code, "\x00\r\n") {
 		return "", &AnswerError{Issuer: req.Server.Issuer, Reason: "it has no usable code"}

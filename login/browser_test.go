@@ -283,7 +283,7 @@ func TestForgottenClient(t *testing.T) {
 		if err := w.signIn(w.request()); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.deny(w.request()); err != action.ErrDenied {
+		if err := w.deny(w.request()); !errors.Is(err, action.ErrDenied) {
 			t.Fatalf("ended with %v", err)
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -376,7 +376,7 @@ func TestIssuerOfTheAnswer(t *testing.T) {
 						t.Errorf("the answer is shown: %s", s)
 					}
 				case answer == "error":
-					if got != action.ErrDenied {
+					if !errors.Is(got, action.ErrDenied) {
 						t.Errorf("ended with %v", got)
 					}
 				case got != nil || w.token() == nil:
@@ -428,7 +428,7 @@ func TestErrorResponses(t *testing.T) {
 func TestPersonSaysNo(t *testing.T) {
 	t.Run("at the issuer", func(t *testing.T) {
 		w := newWorld(t, oauthtest.IssuerOptions{}, options{})
-		if err := w.deny(w.request()); err != action.ErrDenied {
+		if err := w.deny(w.request()); !errors.Is(err, action.ErrDenied) {
 			t.Fatalf("ended with %v", err)
 		}
 		_, err := w.Start(t.Context(), w.request())
@@ -443,7 +443,7 @@ func TestPersonSaysNo(t *testing.T) {
 		if err := w.person.Cancel(t.Context(), a.Prompt().URL); err != nil {
 			t.Fatal(err)
 		}
-		if err := wait(t, a); err != action.ErrDenied {
+		if err := wait(t, a); !errors.Is(err, action.ErrDenied) {
 			t.Errorf("ended with %v", err)
 		}
 		if n := len(w.issuer.Log.Events()); n != 0 {

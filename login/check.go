@@ -42,6 +42,11 @@ func (f *Flows) checkGrant(req Request) error {
 	if err := checkAuthorizationEndpoint(req); err != nil {
 		return err
 	}
+	if req.Client.ID != "" { // one of our own registration is registered with the port of the moment
+		if _, err := f.RedirectURI(s.Issuer, f.opts.Desk.Port()); err != nil {
+			return err
+		}
+	}
 	return f.canGetClient(req)
 }
 
@@ -53,7 +58,8 @@ func checkSilent(req Request) error {
 	case req.Grant != ClientCredentials:
 		return checkSubject(req)
 	case req.Client.ID == "":
-		return &ClientError{Issuer: req.Server.Issuer, Reason: "the client_credentials grant needs a client registered beforehand"}
+		return &ClientError{Issuer: req.Server.Issuer, Reason: "the client_credentials grant needs a client registered beforehand",
+			Remedy: "register a client there that may use this grant, then set " + issuerKey(req.Server.Issuer, "client_id") + " and, beside it, client_secret or private_key in the config"}
 	}
 	return nil
 }

@@ -37,6 +37,15 @@ func (f *Flows) canGetClient(req Request) error {
 // client returns the client to use: the configured one, else our metadata document, else the stored
 // registration, else a new one (RFC 7591). stored reports that it was registered at an earlier login.
 func (f *Flows) client(ctx context.Context, req Request, redirectURI string) (c Credentials, stored bool, err error) {
+	return f.provenClient(ctx, req, redirectURI, kept)
+}
+
+// kept lets every registration be stored at once.
+func kept(Credentials) error { return nil }
+
+// provenClient is [Flows.client], but stores a new registration only when prove has no error, which
+// is returned otherwise.
+func (f *Flows) provenClient(ctx context.Context, req Request, redirectURI string, prove func(Credentials) error) (c Credentials, stored bool, err error) {
 	if req.Client.ID != "" {
 		return req.Client, false, nil
 	}
@@ -59,7 +68,14 @@ func (f *Flows) client(ctx context.Context, req Request, redirectURI string) (c 
 	if err != nil {
 		return Credentials{}, false, err
 	}
+	if err := prove(credentials(reg)); err != nil {
+		return Credentials{}, false, err
+	}
+	if err := tokenstore.PutClient(ctx, f.opts.Store, reg); err != nil {
+		return Credentials{}, false, err
+	}
 	f.retire(ctx, old, reg)
+	f.tasks.start(func() { f.limitUnused(context.WithoutCancel(ctx), reg.Principal) })
 	return credentials(reg), false, nil
 }
 
@@ -107,11 +123,44 @@ func (f *Flows) retire(ctx context.Context, old, replacement *tokenstore.Client)
 	if err != nil || slices.ContainsFunc(tokens, func(t *tokenstore.Token) bool { return t.Issuer == old.Issuer && t.ClientID == old.ClientID }) {
 		return
 	}
-	go func() {
+	f.tasks.start(func() {
 		if err := f.Unregister(context.WithoutCancel(ctx), old); err != nil && !errors.Is(err, ErrNoManagement) {
 			f.opts.Logger.Info("a client registration that was replaced stays at its server", "issuer", action.ShowIssuer(old.Issuer), "error", err)
 		}
-	}()
+	})
+}
+
+// maxUnused is how many registrations are kept at issuers that have given no token.
+const maxUnused = 32
+
+// limitUnused drops the oldest registrations that have led to nothing: strangers name as many issuers
+// as they like.
+func (f *Flows) limitUnused(ctx context.Context, p principal.ID) {
+	unused, err := f.unused(ctx, p)
+	if err != nil {
+		f.opts.Logger.Warn("the client registrations cannot be counted", "error", err)
+		return
+	}
+	for _, reg := range unused[:max(0, len(unused)-maxUnused)] {
+		f.forgetRegistration(ctx, p, reg.Issuer, credentials(reg))
+	}
+}
+
+// unused returns the registrations at issuers that there is no token of, the oldest first.
+func (f *Flows) unused(ctx context.Context, p principal.ID) ([]*tokenstore.Client, error) {
+	all, err := tokenstore.Clients(ctx, f.opts.Store, p)
+	if err != nil || len(all) <= maxUnused {
+		return nil, err
+	}
+	tokens, err := tokenstore.Tokens(ctx, f.opts.Store, p)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(reg *tokenstore.Client) bool {
+		return slices.ContainsFunc(tokens, func(t *tokenstore.Token) bool { return t.Issuer == reg.Issuer })
+	})
+	slices.SortStableFunc(all, func(a, b *tokenstore.Client) int { return a.RegisteredAt.Compare(b.RegisteredAt) })
+	return all, nil
 }
 
 // forgetRegistration makes the next login register anew: the server did not know the client any more.

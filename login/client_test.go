@@ -247,3 +247,54 @@ func TestForgetRegistrationDuringAnother(t *testing.T) {
 		}
 	})
 }
+
+// Registrations that led to no token are bounded; those with one are not counted.
+func TestUnusedRegistrationsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, store, req := at(t, saysJSON(201, `{"client_id":"c"}`))
+		req.Client = Credentials{}
+		register := func(issuer string, p principal.ID) {
+			t.Helper()
+			server := *req.Server
+			server.Issuer = issuer
+			r := req
+			r.Server, r.Principal = &server, p
+			if _, _, err := f.client(t.Context(), r, "http://127.0.0.1:1001/callback/h"); err != nil {
+				t.Fatal(err)
+			}
+			f.Wait(t.Context())
+			time.Sleep(time.Second)
+		}
+		issuer := func(i int) string { return fmt.Sprintf("https://login%d.example", (i*7)%50) } // not in the store's order
+		register("https://used.example", req.Principal)
+		if err := tokenstore.PutToken(t.Context(), store, &tokenstore.Token{
+			Principal: req.Principal, Resource: resource, Issuer: "https://used.example", AccessToken: secret.New("a"),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		register("https://used.example", "other")
+		for i := range 50 {
+			register(issuer(i), req.Principal)
+		}
+		want := []string{"https://used.example"}
+		for i := 50 - 32; i < 50; i++ {
+			want = append(want, issuer(i))
+		}
+		var got []string
+		all, err := tokenstore.Clients(t.Context(), store, req.Principal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, reg := range all {
+			got = append(got, reg.Issuer)
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("kept %v, want %v", got, want)
+		}
+		if _, err := tokenstore.GetClient(t.Context(), store, tokenstore.ClientKey("other", "https://used.example")); err != nil {
+			t.Errorf("somebody else's: %v", err)
+		}
+	})
+}

@@ -79,7 +79,7 @@ func checkMethod(s *discovery.AuthServer, c Credentials) error {
 	return nil
 }
 
-// methods are the ones that authenticate knows.
+// methods are the ones that authenticate knows. The first three need nothing but what a registration gives.
 var methods = []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"}
 
 func unknownMethod(issuer, method string) error {

@@ -88,7 +88,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 			if _, err := w.Refresh(t.Context(), w.token(), req.Client); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.ClientCredentials(t.Context(), req); err != nil {
+			if _, err := robotToken(t, w.Flows, req); err != nil {
 				t.Fatal(err)
 			}
 			req.Grant = DeviceCode
@@ -134,7 +134,7 @@ func TestAssertionClock(t *testing.T) {
 		})
 		req.Client = Credentials{ID: "robot", AuthMethod: "private_key_jwt", Key: &SigningKey{Signer: key}}
 		for range 2 {
-			if _, err := f.ClientCredentials(t.Context(), req); err != nil {
+			if _, err := robotToken(t, f, req); err != nil {
 				t.Fatal(err)
 			}
 			if last := got[len(got)-1]; last["iat"] != float64(time.Now().Unix()) || last["exp"] != float64(time.Now().Add(time.Minute).Unix()) {
@@ -193,7 +193,7 @@ func TestSigningAlgorithmIsRemembered(t *testing.T) {
 	})
 	req.Client = Credentials{ID: "robot", AuthMethod: "private_key_jwt", Key: &SigningKey{Signer: rsaKey(t, 2048)}}
 	req.Server.TokenEndpointAuthSigningAlgValuesSupported = []string{"PS256"}
-	tok, err := f.ClientCredentials(t.Context(), req)
+	tok, err := robotToken(t, f, req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestClientAuthenticationIsNotProbed(t *testing.T) {
 			})
 			f.opts.Certificate = func(origin.Origin) *x509.Certificate { return certificate }
 			req.Client.AuthMethod, req.Client.Key = method, &SigningKey{Signer: key}
-			if _, err := f.ClientCredentials(t.Context(), req); !IsRefused(err) || asked != 1 {
+			if _, err := robotToken(t, f, req); !isClientRefused(err) || asked != 1 {
 				t.Errorf("%v after %d requests", err, asked)
 			}
 		})
@@ -266,7 +266,7 @@ func TestCertificateClientWithoutCertificate(t *testing.T) {
 	for _, method := range []string{"tls_client_auth", "self_signed_tls_client_auth"} {
 		f, _, req := at(t, func(http.ResponseWriter, *http.Request) { t.Error("the server was asked") })
 		req.Client = Credentials{ID: "c", AuthMethod: method}
-		_, err := f.ClientCredentials(t.Context(), req)
+		_, err := robotToken(t, f, req)
 		hint[*ClientError](t, err, "oauth.no_client", "https://login.example", `sites."https://login.example".mtls`)
 		for _, grant := range []string{AuthorizationCode, DeviceCode} {
 			req.Grant = grant

@@ -58,20 +58,29 @@ func (f *Flows) startDevice(ctx context.Context, req Request) (*action.Action, e
 }
 
 // authorizeDevice makes the device authorization request (RFC 8628 §3.1). A stored registration
-// that the server has forgotten is replaced once.
+// that the server has forgotten is replaced once. One made for a server that nobody configured is
+// kept only if it gives a code: any page may name such servers, and no person is asked before.
 func (f *Flows) authorizeDevice(ctx context.Context, req Request) (*grant, *deviceAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, deviceStepTime)
 	defer cancel()
 	for first := true; ; first = false {
-		c, stored, err := f.client(ctx, req, f.redirectURI(req, callback))
-		if err != nil {
-			return nil, nil, err
+		var g *grant
+		var answer *deviceAnswer
+		ask := func(c Credentials) (err error) {
+			if g, err = f.settle(ctx, req, c); err != nil {
+				return err
+			}
+			answer, err = f.requestDevice(ctx, g)
+			return err
 		}
-		g, err := f.settle(ctx, req, c)
-		if err != nil {
-			return nil, nil, err
+		try := ask
+		if req.Trusted {
+			try = kept
 		}
-		answer, err := f.requestDevice(ctx, g)
+		c, stored, err := f.provenClient(ctx, req, f.redirectURI(req, callback), try)
+		if err == nil && answer == nil {
+			err = ask(c)
+		}
 		if first && stored && isUnknownClient(err) {
 			f.forgetRegistration(ctx, req.Principal, req.Server.Issuer, c)
 			continue
@@ -88,16 +97,16 @@ func (f *Flows) requestDevice(ctx context.Context, g *grant) (*deviceAnswer, err
 	}
 	to := g.call(g.device)
 	to.key = nil // proofs are for token requests (RFC 9449 §5)
-	status, body, err := f.postForm(ctx, to, g.client, form)
+	r, err := f.sendForm(ctx, to, g.client, form)
 	if err != nil {
 		return nil, err
 	}
-	if status != http.StatusOK {
-		return nil, conceal(parseError(g.device, status, body), g.client, form)
+	if r.status != http.StatusOK {
+		return nil, to.fail(r)
 	}
-	answer, err := parseDevice(g.Server.Issuer, body)
+	answer, err := parseDevice(g.Server.Issuer, r.body)
 	if err != nil {
-		return nil, &TokenError{Endpoint: shownEndpoint(g.device), Status: status, Reason: err.Error()}
+		return nil, &TokenError{Endpoint: shownEndpoint(g.device), Status: r.status, Reason: err.Error()}
 	}
 	return answer, nil
 }
@@ -199,8 +208,15 @@ func (f *Flows) poll(ctx context.Context, g *grant, d *deviceAnswer) error {
 			return action.ErrExpired
 		case <-timer.C:
 		}
+		if err := f.maySend(ctx, g.call(g.token)); err != nil { // waiting does not mend it
+			return err
+		}
 		_, failed := f.obtain(ctx, g, form)
 		next, err := afterPoll(interval, failed)
+		var no *TokenError
+		if errors.Is(err, action.ErrDenied) && errors.As(failed, &no) {
+			err = &DeniedError{Issuer: g.Server.Issuer, Scopes: g.Scopes, Description: no.Description}
+		}
 		if next == 0 {
 			return err
 		}

@@ -85,7 +85,7 @@ func TestDeviceCodeOutcomes(t *testing.T) {
 			if err := w.person.RefuseCode(t.Context(), a.Prompt().VerificationURI, a.Prompt().UserCode); err != nil {
 				t.Fatal(err)
 			}
-			if err := wait(t, a); err != action.ErrDenied {
+			if err := wait(t, a); !errors.Is(err, action.ErrDenied) {
 				t.Errorf("ended with %v", err)
 			}
 			var declined *action.DeclinedError
@@ -569,4 +569,46 @@ func TestDeviceAuthorizationHangs(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
+}
+
+// A page names any issuers, and no person is asked before a code is: what leads to nothing leaves nothing.
+func TestRegistrationForADeviceLogin(t *testing.T) {
+	const code = `{"device_code":"d","user_code":"ABCD-EFGH","verification_uri":"https://login.example/device","expires_in":600}`
+	for _, tc := range []struct {
+		name    string
+		trusted bool
+		answer  http.HandlerFunc
+		stored  bool
+	}{
+		{"a code", false, saysJSON(200, code), true},
+		{"a code, configured", true, saysJSON(200, code), true},
+		{"no code", false, saysJSON(400, `{"error":"unauthorized_client"}`), false},
+		{"no code, configured", true, saysJSON(400, `{"error":"invalid_scope"}`), true},
+		{"an unusable code", false, saysJSON(200, strings.Replace(code, "login.example", "evil.example", 1)), false},
+		{"no answer", false, says(500, "", ""), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, store, req := at(t, func(w http.ResponseWriter, r *http.Request) {
+					switch r.URL.Path {
+					case "/register":
+						saysJSON(201, `{"client_id":"c"}`)(w, r)
+					case "/device_authorization":
+						tc.answer(w, r)
+					default:
+						saysJSON(400, `{"error":"authorization_pending"}`)(w, r)
+					}
+				})
+				req.Client, req.Trusted, req.Grant = Credentials{}, tc.trusted, DeviceCode
+				a, err := f.Start(t.Context(), req)
+				if err == nil {
+					a.End(action.ErrClosed)
+				}
+				if _, err := tokenstore.GetClient(t.Context(), store, tokenstore.ClientKey(req.Principal, req.Server.Issuer)); (err == nil) != tc.stored {
+					t.Errorf("the registration: %v", err)
+				}
+				f.Wait(t.Context())
+			})
+		})
+	}
 }

@@ -46,7 +46,7 @@ func TestDPoPEndToEnd(t *testing.T) {
 				t.Fatalf("refresh: %v", err)
 			}
 			req.Client = Credentials{ID: "robot", Secret: secret.New("s")}
-			if silent, err := w.ClientCredentials(t.Context(), req); err != nil || silent.KeyThumbprint != key.Thumbprint() {
+			if silent, err := robotToken(t, w.Flows, req); err != nil || silent.KeyThumbprint != key.Thumbprint() {
 				t.Fatalf("client credentials: %v", err)
 			}
 			seen := map[string]bool{}
@@ -133,7 +133,7 @@ func TestDPoPChoice(t *testing.T) {
 			})
 			settings(Settings{DPoP: tc.setting})(&f.opts)
 			req.DPoP, req.Server.DPoPSigningAlgValuesSupported = tc.demanded, tc.listed
-			tok, err := f.ClientCredentials(t.Context(), req)
+			tok, err := robotToken(t, f, req)
 			if tc.err != "" {
 				hint[*UnsupportedError](t, err, "oauth.unsupported", "DPoP", "https://wiki.example", tc.err)
 				return
@@ -154,13 +154,42 @@ func TestTokenTypeMustFit(t *testing.T) {
 		if tc.asked == "DPoP" {
 			settings(Settings{DPoP: "always"})(&f.opts)
 		}
-		_, err := f.ClientCredentials(t.Context(), req)
+		_, err := robotToken(t, f, req)
 		if err == nil || !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%s for %s: %v", tc.given, tc.asked, err)
 		}
 		if entries, _ := store.List(t.Context(), tokenstore.KindToken, req.Principal); len(entries) != 0 {
 			t.Errorf("%s for %s was stored", tc.given, tc.asked)
 		}
+	}
+}
+
+// A server that goes back on the binding does so at each refresh: a new login is needed.
+func TestRefreshOfAnotherType(t *testing.T) {
+	for _, tc := range []struct{ bound, given string }{{"DPoP", "Bearer"}, {"DPoP", "N_A"}, {"Bearer", "DPoP"}} {
+		t.Run(tc.given+" for "+tc.bound, func(t *testing.T) {
+			kind, asked := tc.bound, 0
+			f, store, req := at(t, func(w http.ResponseWriter, r *http.Request) {
+				asked++
+				saysJSON(200, `{"access_token":"tok`+kind+`","token_type":"`+kind+`","refresh_token":"r"}`)(w, r)
+			})
+			if tc.bound == "DPoP" {
+				settings(Settings{DPoP: "always"})(&f.opts)
+			}
+			tok, err := robotToken(t, f, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kind = tc.given
+			_, err = f.Refresh(t.Context(), tok, req.Client)
+			if !IsRefused(err) || asked != 2 {
+				t.Errorf("%v after %d requests", err, asked)
+			}
+			hint[*TokenError](t, err, "oauth.token_endpoint", "answered 200: the token type is not "+tc.bound)
+			if now := stored(t, store, tok); now.AccessToken.Reveal() != "tok"+tc.bound {
+				t.Error("the token of the wrong type was stored")
+			}
+		})
 	}
 }
 
@@ -195,7 +224,7 @@ func TestNonces(t *testing.T) {
 				asked++
 			})
 			settings(Settings{DPoP: "always"})(&f.opts)
-			_, err := f.ClientCredentials(t.Context(), req)
+			_, err := robotToken(t, f, req)
 			if (err == nil) != tc.ok || asked != tc.asked || len(forms) != 1 || nonces[0] != nil || asked > 1 && nonces[1] != "n1" {
 				t.Errorf("%v after %d requests with the nonces %v and %d forms", err, asked, nonces, len(forms))
 			}
@@ -224,7 +253,7 @@ func TestNonceOfASuccess(t *testing.T) {
 	})
 	settings(Settings{DPoP: "always"})(&f.opts)
 	for range 3 {
-		if _, err := f.ClientCredentials(t.Context(), req); err != nil {
+		if _, err := robotToken(t, f, req); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -266,7 +295,7 @@ func TestRefreshWithoutItsKey(t *testing.T) {
 				saysJSON(200, `{"access_token":"tok","token_type":"DPoP","refresh_token":"r"}`)(w, r)
 			})
 			settings(Settings{DPoP: "always"})(&f.opts)
-			tok, err := f.ClientCredentials(t.Context(), req)
+			tok, err := robotToken(t, f, req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -277,7 +306,7 @@ func TestRefreshWithoutItsKey(t *testing.T) {
 				t.Errorf("%v, %d requests", err, asked)
 			}
 			// A new login makes do with a new key.
-			if next, err := f.ClientCredentials(t.Context(), req); err != nil || next.KeyThumbprint == tok.KeyThumbprint {
+			if next, err := robotToken(t, f, req); err != nil || next.KeyThumbprint == tok.KeyThumbprint {
 				t.Errorf("the next login: %v", err)
 			}
 		})
@@ -285,7 +314,7 @@ func TestRefreshWithoutItsKey(t *testing.T) {
 	t.Run("store broken", func(t *testing.T) {
 		f, store, req := at(t, saysJSON(200, `{"access_token":"tok","token_type":"DPoP","refresh_token":"r"}`))
 		settings(Settings{DPoP: "always"})(&f.opts)
-		tok, err := f.ClientCredentials(t.Context(), req)
+		tok, err := robotToken(t, f, req)
 		if err != nil {
 			t.Fatal(err)
 		}

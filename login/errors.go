@@ -10,23 +10,31 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
-// TokenError is an error answer of a token, registration or device authorization endpoint
-// (RFC 6749 §5.2, RFC 7591 §3.2.2). Its text never holds the answer's raw bytes.
+// TokenError is an error answer of an authorization server: of its authorization, token, registration
+// or another endpoint (RFC 6749 §4.1.2.1, §5.2, RFC 7591 §3.2.2). Its text never holds the answer's raw bytes.
 type TokenError struct {
 	Endpoint    string // origin only
-	Status      int
+	Status      int    // 0: it said so through the browser, or was not asked
 	ErrorCode   string // "" where the answer was no OAuth error
 	Description string // sanitized
 	Reason      string // ours, where the answer was unusable
 
 	retryAfter time.Duration // what the server asked for; 0: nothing
+	wrongType  bool          // the token is of another type than was asked for
 }
 
 func (e *TokenError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s answered %d", e.Endpoint, e.Status)
-	if e.ErrorCode != "" {
-		fmt.Fprintf(&b, " with the error %s", sanitize.Quote(e.ErrorCode))
+	switch {
+	case e.Status != 0:
+		fmt.Fprintf(&b, "%s answered %d", e.Endpoint, e.Status)
+		if e.ErrorCode != "" {
+			fmt.Fprintf(&b, " with the error %s", sanitize.Quote(e.ErrorCode))
+		}
+	case e.ErrorCode != "":
+		fmt.Fprintf(&b, "the sign-in at %s ended with the error %s", e.Endpoint, sanitize.Quote(e.ErrorCode))
+	default:
+		fmt.Fprintf(&b, "%s was not asked", e.Endpoint)
 	}
 	if e.Description != "" {
 		fmt.Fprintf(&b, ": %s", sanitize.Quote(e.Description))
@@ -61,8 +69,37 @@ func (e *TokenError) Hint() string {
 		return "sign in again the way the resource demands, such as with a second factor"
 	case "invalid_target":
 		return "the authorization server does not know this resource; ask its operator"
+	case "invalid_request", "unsupported_grant_type":
+		return "check whether the client is registered for the site's oauth.grant, or ask the operator of the authorization server"
 	}
 	return "try again; if it stays, ask the operator of the authorization server"
+}
+
+// DeniedError: a sign-in ended with access_denied. Who refused, the person at the issuer or the issuer
+// itself, it does not say; it counts as a no like [action.ErrDenied].
+type DeniedError struct {
+	Issuer      string
+	Scopes      []string // that were asked for
+	Description string   // sanitized
+}
+
+func (e *DeniedError) Error() string {
+	text := "the sign-in was refused at " + action.ShowIssuer(e.Issuer)
+	if e.Description != "" {
+		text += ": " + sanitize.Quote(e.Description)
+	}
+	return text
+}
+
+// Is makes it an [action.ErrDenied].
+func (e *DeniedError) Is(target error) bool { return target == action.ErrDenied }
+
+// Code is the stable machine code of this error.
+func (e *DeniedError) Code() string { return "login_denied" }
+
+// Hint says what to do.
+func (e *DeniedError) Hint() string {
+	return "do not ask again unless the user says so; if the user agreed there, the issuer does not grant what is asked for: check the account, and oauth.scopes of the site in the config"
 }
 
 // AnswerError says that an authorization server's answer in the browser must not be used
@@ -120,6 +157,27 @@ func (e *ClientError) Hint() string {
 	}
 	return "register a native client there with the redirect URI http://127.0.0.1/callback (any port), then put its client_id under issuers." +
 		sanitize.Quote(e.Issuer) + " in the config and name the issuer in the site's oauth.issuer"
+}
+
+// ClientRefusedError says that an authorization server refuses the client that the configuration
+// has for it. The login itself may be good: it goes on when the configuration is right.
+type ClientRefusedError struct {
+	Issuer string
+	Err    error // the server's answer
+}
+
+func (e *ClientRefusedError) Error() string {
+	return action.ShowIssuer(e.Issuer) + " does not accept the configured client: " + e.Err.Error()
+}
+
+func (e *ClientRefusedError) Unwrap() error { return e.Err }
+
+// Code is the stable machine code of this error.
+func (e *ClientRefusedError) Code() string { return "oauth.invalid_client" }
+
+// Hint says what to do.
+func (e *ClientRefusedError) Hint() string {
+	return "check client_id, client_secret, private_key and token_endpoint_auth_method under " + issuerKey(e.Issuer, "") + " in the config"
 }
 
 // CertificateError says that tokens for an origin must be bound to a client certificate, and that

@@ -3,6 +3,7 @@ package login
 import (
 	"bytes"
 	"crypto/elliptic"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -96,7 +97,7 @@ func TestErrorsNeverHoldSecrets(t *testing.T) {
 			f, _, req := at(t, tc.handler)
 			for _, method := range []string{"client_secret_basic", "client_secret_post", "private_key_jwt"} {
 				req.Client.AuthMethod = method
-				_, err := f.ClientCredentials(t.Context(), req)
+				_, err := robotToken(t, f, req)
 				clean(t, err)
 			}
 			tok := &tokenstore.Token{
@@ -143,10 +144,71 @@ func TestErrorsNeverHoldAssertionsAndProofs(t *testing.T) {
 	})
 	settings(Settings{DPoP: "always"})(&f.opts)
 	req.Client = Credentials{ID: "c", AuthMethod: "private_key_jwt", Key: &SigningKey{Signer: ecKey(t, elliptic.P256())}}
-	_, err := f.ClientCredentials(t.Context(), req)
+	_, err := robotToken(t, f, req)
 	var e *TokenError
 	if !errors.As(err, &e) || len(sent) != 2 || e.Description != "[redacted] [redacted]" {
 		t.Errorf("%v after %d values", err, len(sent))
+	}
+}
+
+// A server that repeats the request as it came, encoded, decoded or in its error code, is not quoted.
+func TestErrorsNeverHoldWhatWasSent(t *testing.T) {
+	const password, token = "CANARY/s+1 %&=ü", "CANARY//refresh+1"
+	encoded := []string{
+		canary, base64.StdEncoding.EncodeToString([]byte("mine:" + url.QueryEscape(password)))[:20], base64.StdEncoding.EncodeToString([]byte(password))[:16],
+		base64.RawURLEncoding.EncodeToString([]byte(token))[:20],
+	}
+	for _, tc := range []struct {
+		name string
+		echo func(r *http.Request, body string) (code, description string)
+		code string // of the error
+	}{
+		{"header", func(r *http.Request, _ string) (string, string) {
+			return "invalid_grant", r.Header.Get("Authorization") + " is wrong"
+		}, "invalid_grant"},
+		{"its credentials", func(r *http.Request, _ string) (string, string) {
+			return "invalid_grant", "got " + strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
+		}, "invalid_grant"},
+		{"decoded", func(r *http.Request, _ string) (string, string) {
+			user, pass, _ := r.BasicAuth()
+			return "invalid_grant", user + ":" + pass
+		}, "invalid_grant"},
+		{"body", func(_ *http.Request, body string) (string, string) { return "invalid_grant", body }, "invalid_grant"},
+		{"values", func(r *http.Request, _ string) (string, string) {
+			return "invalid_grant", r.PostFormValue("refresh_token") + r.PostFormValue("client_secret")
+		}, "invalid_grant"},
+		{"base64", func(r *http.Request, _ string) (string, string) {
+			return "invalid_grant", base64.RawURLEncoding.EncodeToString([]byte(r.PostFormValue("refresh_token"))) + " " + base64.StdEncoding.EncodeToString([]byte(password))
+		}, "invalid_grant"},
+		{"parted by what is not shown", func(*http.Request, string) (string, string) { return "invalid_grant", "CAN\u200bARY//refresh+1" }, "invalid_grant"},
+		{"code", func(r *http.Request, _ string) (string, string) {
+			return "invalid_grant " + r.PostFormValue("refresh_token"), ""
+		}, ""},
+		{"encoded code", func(_ *http.Request, body string) (string, string) { return body, "" }, ""},
+	} {
+		for _, method := range []string{"client_secret_basic", "client_secret_post"} {
+			t.Run(tc.name+", "+method, func(t *testing.T) {
+				f, _, req := at(t, func(w http.ResponseWriter, r *http.Request) {
+					body, _ := io.ReadAll(r.Body)
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					code, description := tc.echo(r, string(body))
+					answer, _ := json.Marshal(map[string]string{"error": code, "error_description": description})
+					saysJSON(400, string(answer))(w, r)
+				})
+				_, err := f.Refresh(t.Context(), &tokenstore.Token{
+					Principal: "local", Resource: resource, Issuer: req.Server.Issuer, ClientID: "mine", TokenEndpoint: req.Server.TokenEndpoint, RefreshToken: secret.New(token),
+				}, Credentials{ID: "mine", Secret: secret.New(password), AuthMethod: method})
+				e, ok := errors.AsType[*TokenError](err)
+				if !ok || e.ErrorCode != tc.code || (e.ErrorCode == "") != (e.Reason != "") {
+					t.Fatalf("got %#v", err)
+				}
+				for _, s := range encoded {
+					if strings.Contains(printed(err), s) {
+						t.Errorf("%q is in %s", s, err)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -172,7 +234,7 @@ func TestLogNeverHoldsSecrets(t *testing.T) {
 	if _, err := w.Refresh(t.Context(), tok, Credentials{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.deny(w.request()); err != action.ErrDenied {
+	if err := w.deny(w.request()); !errors.Is(err, action.ErrDenied) {
 		t.Fatal(err)
 	}
 	secrets := []string{tok.AccessToken.Reveal(), tok.RefreshToken.Reveal()}
@@ -208,6 +270,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"unsupported", &UnsupportedError{Issuer: "https://login.example", What: "that", Remedy: "do this"}, "oauth.unsupported", "https://login.example does not offer that", "do this"},
 		{"client with a remedy", &ClientError{Issuer: "https://login.example", Reason: "why", Remedy: "do that"}, "oauth.no_client", "why", "do that"},
 		{"certificate", &CertificateError{Origin: mustOrigin(t, "https://wiki.example"), TokenOrigin: "https://login.example", Reason: "why", Remedy: "do that"}, "oauth.certificate", "https://wiki.example demands", "do that"},
+		{"through the browser", &TokenError{Endpoint: "https://login.example", ErrorCode: "server_error", Description: "later"}, "oauth.token_endpoint", `the sign-in at https://login.example ended with the error "server_error": "later"`, "operator"},
+		{"not asked", unusableURL("https://login.example/%zz"), "oauth.token_endpoint", "was not asked: its URL is not usable", "operator"},
+		{"configured client", &ClientRefusedError{Issuer: "https://login.example", Err: &TokenError{Endpoint: "https://login.example", Status: 401, ErrorCode: "invalid_client"}},
+			"oauth.invalid_client", `https://login.example does not accept the configured client: https://login.example answered 401`, `issuers."https://login.example"`},
 		{"binding", &BindingError{Issuer: "https://login.example", To: "a key"}, "oauth.binding_lost", "bound to a key", "sign in"},
 		{"step-up", &TokenError{ErrorCode: "unmet_authentication_requirements"}, "oauth.token_endpoint", "unmet", "second factor"},
 		{"no client", &ClientError{Issuer: "https://login.example", Reason: "why"}, "oauth.no_client", "no client for https://login.example: why", `issuers."https://login.example"`},

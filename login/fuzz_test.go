@@ -50,7 +50,7 @@ func FuzzCallbackQuery(f *testing.F) {
 		checkText(t, err)
 		var refused *AnswerError
 		var failed *TokenError
-		if code != "" || err != action.ErrDenied && !errors.As(err, &refused) && !errors.As(err, &failed) {
+		if code != "" || !errors.Is(err, action.ErrDenied) && !errors.As(err, &refused) && !errors.As(err, &failed) {
 			t.Errorf("%q gave %q and %v", query, code, err)
 		}
 		if answer.Has("iss") && answer.Get("iss") != issuer && !errors.As(err, &refused) {

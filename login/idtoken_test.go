@@ -62,7 +62,7 @@ func TestSubjectIsStored(t *testing.T) {
 	// One that is not a text does not spoil the answer.
 	for _, v := range []string{`null`, `7`, `{}`, `["x"]`, `"x"`} {
 		f, _, req := at(t, saysJSON(200, `{"access_token":"tok","token_type":"Bearer","id_token":`+v+`}`))
-		if tok, err := f.ClientCredentials(t.Context(), req); err != nil || tok.Subject != "" {
+		if tok, err := robotToken(t, f, req); err != nil || tok.Subject != "" {
 			t.Errorf("%s: %v", v, err)
 		}
 	}

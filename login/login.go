@@ -1,4 +1,4 @@
-// Package login runs one grant against one authorization server.
+// Package login gets tokens from authorization servers: with a person in a browser or at another device, or without one.
 package login
 
 import (
@@ -70,7 +70,7 @@ type Request struct {
 	Resource  string                // RFC 8707 resource identifier, sent verbatim
 	Server    *discovery.AuthServer // where the person signs in
 	Scopes    []string
-	Grant     string         // AuthorizationCode, DeviceCode, ClientCredentials; "" lets the surroundings decide
+	Grant     string         // one of the constants above; "": [AuthorizationCode] or [DeviceCode], as the surroundings allow
 	Client    Credentials    // zero: the stored registration, or a new one
 	Replaces  tokenstore.Key // a token to delete once the new one is stored; zero: none
 	Trusted   bool           // the configuration names this server; others are held to stricter rules
@@ -95,6 +95,10 @@ type Options struct {
 	// Certificate is our client certificate at an origin, nil where there is none; nil: nowhere.
 	Certificate func(origin.Origin) *x509.Certificate
 
+	// MaySend is asked before each request to an authorization server, with the principal in ctx. Its
+	// error is returned, and nothing is sent. issuer is whose endpoint it is; nil: always.
+	MaySend func(ctx context.Context, issuer, endpoint string) error
+
 	Headless bool         // no browser here can reach a loopback page: use a device code where one is offered
 	Logger   *slog.Logger // nil: silent
 }
@@ -105,6 +109,7 @@ type Flows struct {
 	started action.Book[flowKey]
 	nonces  dpop.Nonces // of authorization servers
 	unsaved unsaved
+	tasks   tasks
 
 	algorithms sync.Map // issuer to what it announced to take of client assertions, a []string
 }
@@ -126,6 +131,9 @@ func New(opts Options) *Flows {
 	}
 	if opts.Certificate == nil {
 		opts.Certificate = func(origin.Origin) *x509.Certificate { return nil }
+	}
+	if opts.MaySend == nil {
+		opts.MaySend = func(context.Context, string, string) error { return nil }
 	}
 	return &Flows{opts: opts}
 }

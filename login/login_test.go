@@ -282,7 +282,7 @@ func TestConfiguredClients(t *testing.T) {
 		req := w.request()
 		req.Client = Credentials{ID: id, Secret: secret.New(password), AuthMethod: "private_key_jwt"}
 		var e *ClientError
-		if _, err := w.ClientCredentials(t.Context(), req); !errors.As(err, &e) || len(w.issuer.Log.Events()) != 0 {
+		if _, err := robotToken(t, w.Flows, req); !errors.As(err, &e) || len(w.issuer.Log.Events()) != 0 {
 			t.Errorf("error %v, %d requests", err, len(w.issuer.Log.Events()))
 		}
 	})
@@ -293,11 +293,15 @@ func TestClientCredentials(t *testing.T) {
 	req := w.request()
 	req.Grant = ClientCredentials
 	var e *ClientError
-	if _, err := w.Flows.ClientCredentials(t.Context(), req); !errors.As(err, &e) || len(w.issuer.Log.Events()) != 0 {
+	if _, err := robotToken(t, w.Flows, req); !errors.As(err, &e) || len(w.issuer.Log.Events()) != 0 {
 		t.Errorf("without a client: %v", err)
 	}
+	hint[*ClientError](t, e, "oauth.no_client", "registered beforehand", `issuers."`+w.issuer.URL+`".client_id`)
+	if strings.Contains(e.Hint(), "redirect") {
+		t.Errorf("hint %q", e.Hint())
+	}
 	req.Client = Credentials{ID: "robot", Secret: secret.New("s3cret")}
-	tok, err := w.Flows.ClientCredentials(t.Context(), req)
+	tok, err := robotToken(t, w.Flows, req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +316,7 @@ func TestClientCredentials(t *testing.T) {
 		t.Error("what is returned is not what is stored")
 	}
 	req.Client.Secret = secret.New("wrong")
-	if _, err := w.Flows.ClientCredentials(t.Context(), req); !IsRefused(err) {
+	if _, err := robotToken(t, w.Flows, req); !isClientRefused(err) || IsRefused(err) {
 		t.Errorf("a wrong secret: %v", err)
 	}
 	if w.token() == nil {
@@ -322,7 +326,7 @@ func TestClientCredentials(t *testing.T) {
 
 func TestNilLoggerIsSilent(t *testing.T) {
 	f, _, req := at(t, saysJSON(200, `{"access_token":"a","token_type":"bearer"}`))
-	if _, err := f.ClientCredentials(t.Context(), req); err != nil {
+	if _, err := robotToken(t, f, req); err != nil {
 		t.Error(err)
 	}
 }

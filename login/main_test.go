@@ -311,3 +311,15 @@ type unreadable struct{ tokenstore.Store }
 func (unreadable) Get(context.Context, tokenstore.Key) ([]byte, error) {
 	return nil, errors.New("input/output error")
 }
+
+// robotToken gets a token without a person.
+func robotToken(t testing.TB, f *Flows, req Request) (*tokenstore.Token, error) {
+	t.Helper()
+	req.Grant = ClientCredentials
+	return f.Obtain(t.Context(), req)
+}
+
+func isClientRefused(err error) bool {
+	_, ok := errors.AsType[*ClientRefusedError](err)
+	return ok
+}

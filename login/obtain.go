@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
@@ -30,14 +31,9 @@ func (f *Flows) Obtain(ctx context.Context, req Request) (*tokenstore.Token, err
 	return f.obtain(ctx, g, form)
 }
 
-// ClientCredentials gets a token without a person (RFC 6749 §4.4) and stores it.
-func (f *Flows) ClientCredentials(ctx context.Context, req Request) (*tokenstore.Token, error) {
-	req.Grant = ClientCredentials
-	return f.Obtain(ctx, req)
-}
-
 // obtain asks for a token, and stores it.
 func (f *Flows) obtain(ctx context.Context, g *grant, form map[string]string) (*tokenstore.Token, error) {
+	defer f.tasks.begin()()
 	answer, err := f.postToken(ctx, g.call(g.token), g.client, form)
 	if err != nil {
 		return nil, err
@@ -56,18 +52,40 @@ func (f *Flows) obtain(ctx context.Context, g *grant, form map[string]string) (*
 		tok.KeyThumbprint = g.key.Thumbprint()
 	}
 	answer.apply(tok, time.Now())
-	if err := ctx.Err(); err != nil { // the person said no while the server answered
+	if err := f.put(ctx, tok); err != nil {
 		return nil, err
 	}
-	if err := tokenstore.PutToken(ctx, f.opts.Store, tok); err != nil {
-		return nil, err
-	}
+	f.opts.Logger.Info("a token was obtained", "origin", g.Origin.String(), "issuer", action.ShowIssuer(tok.Issuer), "type", tok.TokenType, "refreshable", !tok.RefreshToken.IsZero())
 	if g.Replaces != (tokenstore.Key{}) && g.Replaces != tok.Key() {
-		if err := f.opts.Store.Delete(ctx, g.Replaces); err != nil {
+		if err := f.remove(ctx, g.Replaces); err != nil {
 			return nil, err
 		}
 	}
 	return tok, nil
+}
+
+// put stores a new token. A refresh under way ends first: it must neither delete the new token nor
+// store its own in place of it.
+func (f *Flows) put(ctx context.Context, tok *tokenstore.Token) error {
+	unlock, err := tokenstore.LockToken(ctx, f.opts.Store, tok.Key())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := ctx.Err(); err != nil { // the person said no meanwhile
+		return err
+	}
+	return tokenstore.PutToken(ctx, f.opts.Store, tok)
+}
+
+// remove deletes a token that was replaced. A refresh under way must not bring it back.
+func (f *Flows) remove(ctx context.Context, k tokenstore.Key) error {
+	unlock, err := tokenstore.LockToken(ctx, f.opts.Store, k)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return f.opts.Store.Delete(ctx, k)
 }
 
 // tokenForm is what all requests for new tokens have. Whatever the configuration adds to them,

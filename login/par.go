@@ -18,17 +18,18 @@ const maxRequestURI = 512
 // network attacker who only has to break this request must not get the parameters through the
 // browser instead.
 func (f *Flows) push(ctx context.Context, g *grant, params map[string]string) (map[string]string, error) {
-	status, body, err := f.postForm(ctx, g.call(g.pushed), g.client, params)
+	to := g.call(g.pushed)
+	r, err := f.sendForm(ctx, to, g.client, params)
 	if err != nil {
 		return nil, err
 	}
 	// 201 is the standard's; servers that answer 200 are known.
-	if status != http.StatusCreated && status != http.StatusOK {
-		return nil, conceal(parseError(g.pushed, status, body), g.client, params)
+	if r.status != http.StatusCreated && r.status != http.StatusOK {
+		return nil, to.fail(r)
 	}
-	uri, err := parsePushed(body)
+	uri, err := parsePushed(r.body)
 	if err != nil {
-		return nil, &TokenError{Endpoint: shownEndpoint(g.pushed), Status: status, Reason: err.Error()}
+		return nil, &TokenError{Endpoint: shownEndpoint(g.pushed), Status: r.status, Reason: err.Error()}
 	}
 	return map[string]string{"client_id": g.client.ID, "request_uri": uri}, nil
 }

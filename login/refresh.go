@@ -6,7 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/action"
 	"github.com/mcp-authfetch/mcp-authfetch/dpop"
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
@@ -17,6 +20,7 @@ import (
 // A token that cannot be stored is returned all the same: it is kept until that is possible, and
 // returned by the next Refresh of t.
 func (f *Flows) Refresh(ctx context.Context, t *tokenstore.Token, configured Credentials) (*tokenstore.Token, error) {
+	defer f.tasks.begin()()
 	stored := t
 	if kept := f.unsaved.after(stored); kept != nil {
 		f.save(ctx, stored, kept)
@@ -33,6 +37,7 @@ func (f *Flows) Refresh(ctx context.Context, t *tokenstore.Token, configured Cre
 		return nil, err
 	}
 	f.save(ctx, stored, next)
+	f.opts.Logger.Info("a token was refreshed", "issuer", action.ShowIssuer(next.Issuer))
 	return next, nil
 }
 
@@ -53,7 +58,11 @@ func (f *Flows) refresh(ctx context.Context, t *tokenstore.Token, configured Cre
 	if len(t.Scopes) > 0 {
 		form["scope"] = strings.Join(t.Scopes, " ")
 	}
-	answer, err := f.postToken(ctx, call{principal: t.Principal, issuer: t.Issuer, endpoint: t.TokenEndpoint, key: key}, c, form)
+	to := call{
+		principal: t.Principal, issuer: t.Issuer, endpoint: t.TokenEndpoint, key: key,
+		configured: configured.ID != "" && configured.ID == t.ClientID,
+	}
+	answer, err := f.postToken(ctx, to, c, form)
 	if registered && isUnknownClient(err) {
 		f.forgetRegistration(ctx, t.Principal, t.Issuer, c)
 	}
@@ -66,14 +75,22 @@ func (f *Flows) refresh(ctx context.Context, t *tokenstore.Token, configured Cre
 
 // rebind says what the next token will be bound to. A refresh token of a public client is itself
 // bound to the certificate of its time (RFC 8705 §4, §7.1), and lost with it; another client
-// authenticates anew, and gets a token that is bound to the present one.
+// authenticates anew, and gets a token that is bound to the present one. Without any, the server would
+// issue a token that everybody can use.
 func (f *Flows) rebind(t *tokenstore.Token, c Credentials) error {
 	if t.CertificateThumbprint == "" {
 		return nil
 	}
-	now := thumbprint(f.certificate(t.TokenEndpoint))
-	if now != t.CertificateThumbprint && c.method() == "none" {
+	now := tlsmat.Thumbprint(f.certificate(t.TokenEndpoint))
+	switch {
+	case now != t.CertificateThumbprint && c.method() == "none":
 		return &BindingError{Issuer: t.Issuer, To: "a client certificate"}
+	case now == "":
+		at, err := origin.OfURL(t.Resource)
+		if err != nil {
+			return err
+		}
+		return unbindable(at, shownEndpoint(t.TokenEndpoint))
 	}
 	t.CertificateThumbprint = now
 	return nil
@@ -95,15 +112,21 @@ func (f *Flows) keyOf(ctx context.Context, t *tokenstore.Token) (*dpop.Key, erro
 }
 
 // IsRefused reports whether err is a final no to a refresh token or client, by the server or
-// because what they are bound to is gone, rather than a failure that may pass.
+// because what they are bound to is gone, rather than a failure that may pass. That a configured
+// client is refused passes when the configuration is corrected (see [ClientRefusedError]).
 func IsRefused(err error) bool {
-	var lost *BindingError
-	if errors.As(err, &lost) {
+	if _, ok := errors.AsType[*ClientRefusedError](err); ok {
+		return false
+	}
+	if _, ok := errors.AsType[*BindingError](err); ok {
 		return true
 	}
-	var e *TokenError
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*TokenError](err)
+	if !ok {
 		return false
+	}
+	if e.wrongType { // it spent the refresh token on what must not be used, and would again
+		return true
 	}
 	switch e.ErrorCode {
 	case "invalid_grant", "invalid_client", "unauthorized_client":

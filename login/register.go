@@ -12,7 +12,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/mcp-authfetch/mcp-authfetch/discovery"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
@@ -32,9 +31,6 @@ type registration struct {
 	CertificateBound bool `json:"tls_client_certificate_bound_access_tokens,omitzero"` // RFC 8705 §3.4
 }
 
-// ClientMetadataType is the media type of [ClientMetadata].
-const ClientMetadataType = "application/json"
-
 // ClientMetadata is the document to serve at at, for servers that know clients by the URL of their
 // metadata (draft-ietf-oauth-client-id-metadata-document §4). It holds no secret and no key.
 func ClientMetadata(at string) ([]byte, error) {
@@ -53,7 +49,7 @@ func ClientMetadata(at string) ([]byte, error) {
 
 const clientName = "mcp-authfetch"
 
-// register gets a client of our own at the server (RFC 7591 §3) and stores it.
+// register gets a client of our own at the server (RFC 7591 §3).
 func (f *Flows) register(ctx context.Context, req Request, redirectURI string) (*tokenstore.Client, error) {
 	if req.Server.RegistrationEndpoint == "" {
 		return nil, f.canGetClient(req)
@@ -73,39 +69,37 @@ func (f *Flows) register(ctx context.Context, req Request, redirectURI string) (
 	if req.Server.DeviceAuthorizationEndpoint != "" {
 		wanted.GrantTypes = append(wanted.GrantTypes, deviceGrant)
 	}
-	reg, err := f.askRegistration(ctx, req.Server, wanted)
+	reg, err := f.askRegistration(ctx, req, wanted)
 	if refusesMetadata(err) { // some take one redirect URI only, or none with an IPv6 address
 		wanted.RedirectURIs = []string{redirectURI}
-		reg, err = f.askRegistration(ctx, req.Server, wanted)
+		reg, err = f.askRegistration(ctx, req, wanted)
 	}
 	if err != nil {
 		return nil, err
 	}
 	reg.Principal, reg.Issuer, reg.RegisteredAt = req.Principal, req.Server.Issuer, time.Now()
 	reg.RedirectURIs, reg.GrantTypes = wanted.RedirectURIs, wanted.GrantTypes
-	if err := tokenstore.PutClient(ctx, f.opts.Store, reg); err != nil {
-		return nil, err
-	}
 	return reg, nil
 }
 
-func (f *Flows) askRegistration(ctx context.Context, s *discovery.AuthServer, wanted registration) (*tokenstore.Client, error) {
-	endpoint := s.RegistrationEndpoint
+func (f *Flows) askRegistration(ctx context.Context, req Request, wanted registration) (*tokenstore.Client, error) {
+	issuer, endpoint := req.Server.Issuer, req.Server.RegistrationEndpoint
 	body, err := json.Marshal(wanted)
 	if err != nil {
 		return nil, err
 	}
-	status, answer, err := f.post(ctx, endpoint, http.Header{"Content-Type": {"application/json"}}, string(body))
+	to := call{principal: req.Principal, issuer: issuer, endpoint: endpoint}
+	r, err := f.send(ctx, to, http.Header{"Content-Type": {"application/json"}}, string(body))
 	if err != nil {
 		return nil, err
 	}
 	// 201 is the standard's; servers that answer 200 are common.
-	if status != http.StatusCreated && status != http.StatusOK {
-		return nil, parseError(endpoint, status, answer)
+	if r.status != http.StatusCreated && r.status != http.StatusOK {
+		return nil, to.fail(r)
 	}
-	reg, err := parseRegistration(answer, wanted.TokenEndpointAuthMethod, s.Issuer, endpoint)
+	reg, err := parseRegistration(r.body, wanted.TokenEndpointAuthMethod, issuer, endpoint)
 	if err != nil {
-		return nil, &TokenError{Endpoint: shownEndpoint(endpoint), Status: status, Reason: err.Error()}
+		return nil, &TokenError{Endpoint: shownEndpoint(endpoint), Status: r.status, Reason: err.Error()}
 	}
 	return reg, nil
 }
@@ -116,8 +110,8 @@ func refusesMetadata(err error) bool {
 	return errors.As(err, &e) && (e.ErrorCode == "invalid_redirect_uri" || e.ErrorCode == "invalid_client_metadata")
 }
 
-// authMethods are those that postForm knows, the best for us first.
-var authMethods = []string{"none", "client_secret_basic", "client_secret_post"}
+// registeredMethods are the methods that a client of our own may have, the best for us first.
+var registeredMethods = methods[:3]
 
 // registrationMethod: a native app keeps no secret (RFC 8252 §8.5); where the server insists, the
 // secret it gives is used as it wants. No list means client_secret_basic (RFC 8414 §2).
@@ -125,7 +119,7 @@ func registrationMethod(supported []string) (string, error) {
 	if len(supported) == 0 {
 		return "none", nil // what the server gives back decides
 	}
-	for _, m := range authMethods {
+	for _, m := range registeredMethods {
 		if slices.Contains(supported, m) {
 			return m, nil
 		}
@@ -166,7 +160,7 @@ func parseRegistration(answer []byte, asked, issuer, endpoint string) (*tokensto
 	case reg.AuthMethod == "":
 		reg.AuthMethod = asked
 	}
-	if !slices.Contains(authMethods, reg.AuthMethod) {
+	if !slices.Contains(registeredMethods, reg.AuthMethod) {
 		return nil, errors.New("its token_endpoint_auth_method is not one that was asked for")
 	}
 	// Seconds since 1970; 0 is never (RFC 7591 §3.2.1).

@@ -51,7 +51,7 @@ func (f *Flows) revoke(ctx context.Context, t *tokenstore.Token, c Credentials, 
 	// No proof of possession: a token that is bound to a key or certificate is revoked like any other.
 	to := call{principal: t.Principal, issuer: t.Issuer, endpoint: t.RevocationEndpoint}
 	form := map[string]string{"token": token.Reveal(), "token_type_hint": hint}
-	status, body, err := f.postForm(ctx, to, c, form)
+	r, err := f.sendForm(ctx, to, c, form)
 	var unusable *TokenError
 	if errors.As(err, &unusable) && isSuccess(unusable.Status) {
 		return nil // the content of a success is of no concern (RFC 7009 §2.2)
@@ -59,8 +59,8 @@ func (f *Flows) revoke(ctx context.Context, t *tokenstore.Token, c Credentials, 
 	if err != nil {
 		return err
 	}
-	if e := parseError(to.endpoint, status, body); !isSuccess(status) || e.ErrorCode != "" {
-		return conceal(e, c, form)
+	if e := parseError(to.endpoint, r.status, r.body, r.sent...); !isSuccess(r.status) || e.ErrorCode != "" {
+		return e
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func TestRevokeWithAssertion(t *testing.T) {
 	w := newWorld(t, oauthtest.IssuerOptions{ClientKeys: map[string]crypto.PublicKey{"mine": key.Public()}}, options{})
 	req := w.request()
 	req.Client = Credentials{ID: "mine", AuthMethod: "private_key_jwt", Key: &SigningKey{Signer: key}}
-	tok, err := w.ClientCredentials(t.Context(), req)
+	tok, err := robotToken(t, w.Flows, req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func TestTokenResponses(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, store, req := at(t, tc.handler)
-			tok, err := f.ClientCredentials(t.Context(), req)
+			tok, err := robotToken(t, f, req)
 			if tc.text == "" {
 				if err != nil || tok.AccessToken.Reveal() != "tok" || tok.TokenType != "Bearer" {
 					t.Errorf("got %+v, %v", tok, err)
@@ -102,7 +102,7 @@ func TestLifetime(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				f, _, req := at(t, saysJSON(200, body))
-				tok, err := f.ClientCredentials(t.Context(), req)
+				tok, err := robotToken(t, f, req)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -136,7 +136,7 @@ func TestGrantedScopes(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, _, req := at(t, saysJSON(200, `{"access_token":"tok","token_type":"Bearer"`+tc.member+`}`))
-			tok, err := f.ClientCredentials(t.Context(), req)
+			tok, err := robotToken(t, f, req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +162,7 @@ func TestTokenRequestIsNotRedirected(t *testing.T) {
 		}))
 		f, _, req := atTransport(t, &http.Transport{DisableKeepAlives: true})
 		req.Server.TokenEndpoint = server.URL + "/token"
-		_, err := f.ClientCredentials(t.Context(), req)
+		_, err := robotToken(t, f, req)
 		server.Close()
 		var e *TokenError
 		if !errors.As(err, &e) || e.Status != status || !strings.Contains(e.Reason, "redirects") || bodies != 1 {
@@ -179,7 +179,7 @@ func TestEndlessAnswerIsCut(t *testing.T) {
 	f, _, req := atTransport(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: body, Request: r}, nil
 	}))
-	if _, err := f.ClientCredentials(t.Context(), req); err == nil || !strings.Contains(err.Error(), "larger") {
+	if _, err := robotToken(t, f, req); err == nil || !strings.Contains(err.Error(), "larger") {
 		t.Errorf("error %v", err)
 	}
 	if body.read > 1<<20 || !body.closed {
@@ -209,7 +209,7 @@ func TestSilentServer(t *testing.T) {
 			return nil, r.Context().Err()
 		}))
 		start := time.Now()
-		_, err := f.ClientCredentials(t.Context(), req)
+		_, err := robotToken(t, f, req)
 		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took != 10*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}

@@ -46,6 +46,9 @@ func (f *Flows) Unregister(ctx context.Context, c *tokenstore.Client) error {
 func (f *Flows) delete(ctx context.Context, c *tokenstore.Client) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
+	if err := f.maySend(ctx, call{principal: c.Principal, issuer: c.Issuer, endpoint: c.RegistrationClientURI}); err != nil {
+		return 0, err
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.RegistrationClientURI, nil)
 	if err != nil {
 		return 0, err

@@ -86,8 +86,11 @@ func (m *Material) Facts() []string {
 	return out
 }
 
-// Thumbprint names a certificate in what is bound to it: x5t#S256 (RFC 8705 §3.1).
+// Thumbprint names a certificate in what is bound to it: x5t#S256 (RFC 8705 §3.1). It is "" for nil.
 func Thumbprint(c *x509.Certificate) string {
+	if c == nil {
+		return ""
+	}
 	sum := sha256.Sum256(c.Raw)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

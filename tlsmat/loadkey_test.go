@@ -190,4 +190,7 @@ func TestThumbprint(t *testing.T) {
 	if want := sha256.Sum256(c.Raw); err != nil || string(got) != string(want[:]) {
 		t.Errorf("Thumbprint = %x, %v, want %x", got, err, want)
 	}
+	if got := Thumbprint(nil); got != "" {
+		t.Errorf("Thumbprint(nil) = %q", got)
+	}
 }

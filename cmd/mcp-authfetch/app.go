@@ -31,7 +31,6 @@ type app struct {
 	zones *auth.Zones
 	base  *outbound.Transport
 	flows *login.Flows
-	auth  *auth.Transport
 	fetch *fetch.Client
 }
 
@@ -75,9 +74,11 @@ func (p *program) assemble(cfg *config.Config, files files, private auth.Private
 	a.flows = login.New(login.Options{
 		Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), ClientMetadataURL: cfg.Login.ClientMetadataURL,
 		Settings: a.settings, Certificate: a.certificate, Logger: p.log,
+		MaySend: func(ctx context.Context, issuer, endpoint string) error {
+			return a.zones.CheckEndpoint(ctx, issuer, endpoint, a.isIssuer(issuer))
+		},
 	})
-	a.auth = a.transport(nil, p.log)
-	a.fetch = fetch.New(fetch.Options{Transport: a.auth, Credentialed: auth.Credentialed, Secrets: auth.Secrets})
+	a.fetch = fetch.New(fetch.Options{Transport: a.transport(nil, p.log), Credentialed: auth.Credentialed, Secrets: auth.Secrets})
 	return a, nil
 }
 
@@ -99,7 +100,7 @@ func (a *app) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	a.desk.Close()
-	a.auth.Wait(ctx)
+	a.flows.Wait(ctx)
 	a.base.CloseIdleConnections()
 }
 

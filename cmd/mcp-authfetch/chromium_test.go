@@ -95,7 +95,7 @@ func testDeny(t *testing.T, browser context.Context) {
 	tab.open(p.link)
 	tab.click("button.yes")
 	tab.click(`button[value="deny"]`)
-	tab.wantText("h1", "Cancelled")
+	tab.wantText("h1", "Refused")
 	tab.wantQuiet()
 	p.wantRefused()
 }
@@ -395,7 +395,7 @@ func (p *fetchProcess) wait() (code int, stdout, stderr string) {
 
 func (p *fetchProcess) wantRefused() {
 	p.t.Helper()
-	if code, stdout, stderr := p.wait(); code != exitLogin || stdout != "" || !strings.Contains(stderr, "the person refused") {
+	if code, stdout, stderr := p.wait(); code != exitLogin || stdout != "" || !strings.Contains(stderr, "refused") {
 		p.t.Errorf("exit code %d, want %d\n%s\n%s", code, exitLogin, stdout, stderr)
 	}
 }

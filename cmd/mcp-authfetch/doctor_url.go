@@ -205,7 +205,9 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, resp *h
 	d.pass("authorization server", action.ShowIssuer(server.Issuer), append(facts, serverFacts(server)...)...)
 	if err != nil {
 		name := "sign-in"
-		if _, ok := errors.AsType[*login.ClientError](err); ok {
+		_, missing := errors.AsType[*login.ClientError](err)
+		_, port := errors.AsType[*login.RedirectPortError](err)
+		if missing || port {
 			name = "client"
 		}
 		d.fail(name, err)
@@ -214,7 +216,7 @@ func (d *doctor) challenge(ctx context.Context, a *app, o origin.Origin, resp *h
 	d.client(ctx, a, plan.Request)
 	if read := plan.Request.Subject.Token; read != nil {
 		if _, err := read(ctx); err != nil {
-			d.fail("subject token", err)
+			d.fail("subject token", &login.SubjectError{Origin: o, Err: err})
 			return
 		}
 		d.pass("subject token", "can be read")
@@ -270,10 +272,6 @@ func (d *doctor) client(ctx context.Context, a *app, req *login.Request) {
 	_, err := tokenstore.GetClient(ctx, a.store, tokenstore.ClientKey(req.Principal, issuer))
 	switch {
 	case req.Client.ID != "":
-		if _, err := a.flows.RedirectURI(issuer, a.cfg.Login.Port); err != nil && !login.Silent(req.Grant) {
-			d.fail("client", err)
-			return
-		}
 		d.pass("client", "configured under issuers")
 	case login.Silent(req.Grant):
 		d.pass("client", "none; the grant does without")
