@@ -194,9 +194,10 @@ func (p *pending) take(ctx context.Context, answer url.Values) {
 	// Not the context of the browser or the call: a closed window must not lose the token.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
-	go func() { // a no that comes meanwhile counts
-		<-p.Done()
-		cancel()
+	go func() { // a no that comes meanwhile counts; the end of the process does not lose what was granted
+		if <-p.Done(); p.Err() != ErrClosed {
+			cancel()
+		}
 	}()
 	p.End(p.callback(ctx, answer))
 }

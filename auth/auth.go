@@ -178,6 +178,6 @@ func (t *Transport) sendAgain(w *work, tok *tokenstore.Token) (*http.Response, e
 // met notes that the page was content with tok: what it wanted before does not count any more.
 func (t *Transport) met(w *work, resp *http.Response, tok *tokenstore.Token) {
 	if tok != nil && resp.StatusCode < 400 {
-		t.rounds.forget(w, scopesOf(w))
+		t.rounds.forget(w)
 	}
 }

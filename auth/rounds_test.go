@@ -110,6 +110,48 @@ func TestRoundsThatHelped(t *testing.T) {
 	}
 }
 
+// Nor is it against pages that each want another kind of sign-in, and take it.
+func TestKindsThatHelped(t *testing.T) {
+	const host, a = "https://h.example", "https://a.example"
+	metadata := map[string]any{"resource": host, "authorization_servers": []string{a}}
+	last := ""
+	w, _ := newWireWorld(t, map[string]http.HandlerFunc{a: server(a, nil), host: func(rw http.ResponseWriter, r *http.Request) {
+		switch class := strings.TrimPrefix(r.URL.Path, "/"); {
+		case r.URL.Path == prm:
+			serveJSON(rw, 200, metadata)
+		case class != last:
+			rw.Header().Set("WWW-Authenticate", insufficient+`, acr_values="`+class+`"`)
+			rw.WriteHeader(401)
+		}
+	}})
+	w.signedInAs("first", host, a)
+	for i := range 2 * maxAllRounds {
+		page := []string{"A", "B"}[i%2]
+		act := w.action(host + "/" + page)
+		act.End(nil)
+		last = page
+		w.page(host+"/"+page, 200)
+	}
+}
+
+// A short value of a configured header does not stand in the way of words that a challenge needs.
+func TestChallengeWithWordsOfOurHeaders(t *testing.T) {
+	const host, a = "https://h.example", "https://a.example"
+	metadata := map[string]any{"resource": host, "authorization_servers": []string{a}}
+	w, _ := newWireWorld(t, map[string]http.HandlerFunc{a: server(a, nil), host: func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == prm {
+			serveJSON(rw, 200, metadata)
+			return
+		}
+		rw.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", scope="read docs.read-all canary-key-1"`)
+		rw.WriteHeader(403)
+	}})
+	w.configure(host, Site{Headers: []Header{{"X-Kind", secret.New("read")}, {"X-Word", secret.New("invalid_token")}, {"X-Key", secret.New("canary-key-1")}}})
+	if got := w.action(host + handbook).Prompt().Scopes; strings.Join(got, " ") != "read docs.read-all" {
+		t.Errorf("asks for %q", got)
+	}
+}
+
 // A no to a refresh token that is not the one in the store any more changes nothing there.
 func TestRefusedRefreshOfAnOldToken(t *testing.T) {
 	const host, a = "https://h.example", "https://a.example"

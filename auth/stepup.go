@@ -62,6 +62,7 @@ type roundKey struct {
 
 type round struct {
 	demand string
+	path   string        // of the page
 	counts time.Duration // from its end on
 	action *action.Action
 }
@@ -102,15 +103,16 @@ func (r *rounds) add(w *work, demand string, maxAge *time.Duration, a *action.Ac
 	if r.all == nil {
 		r.all = map[roundKey][]round{}
 	}
-	r.all[key] = append(r.all[key], round{demand, counts, a})
+	r.all[key] = append(r.all[key], round{demand, w.req.URL.EscapedPath(), counts, a})
 }
 
-// forget drops the rounds for a demand that was met in the end.
-func (r *rounds) forget(w *work, demand string) {
+// forget drops the rounds of a page that was content in the end.
+func (r *rounds) forget(w *work) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if key := w.roundKey(); len(r.all[key]) > 0 {
-		r.all[key] = slices.DeleteFunc(r.all[key], func(one round) bool { return one.demand == demand && succeeded(one.action) })
+		path := w.req.URL.EscapedPath()
+		r.all[key] = slices.DeleteFunc(r.all[key], func(one round) bool { return one.path == path && succeeded(one.action) })
 	}
 }
 

@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/challenge"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
@@ -42,15 +44,22 @@ func (t *Transport) question(w *work, resp *http.Response, tok *tokenstore.Token
 	return q
 }
 
-// withoutEchoes takes what the request carried out of what a challenge says: scopes and the like are
-// shown, and sent to an issuer.
+// minEcho: what is shorter, such as the value of a configured header, may well be a scope's name.
+const minEcho = 8
+
+// withoutEchoes drops what repeats the secrets that the request carried from the lists of a challenge
+// that are shown, and sent to an issuer.
 func withoutEchoes(params map[string]string, secrets []secret.Text) map[string]string {
-	if len(secrets) == 0 {
+	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s secret.Text) bool { return len(s.Reveal()) < minEcho })
+	if len(secrets) == 0 || len(params) == 0 {
 		return params
 	}
-	clean := map[string]string{}
-	for name, value := range params {
-		clean[name] = secret.Conceal(value, secrets...)
+	clean := maps.Clone(params)
+	for _, list := range []string{"scope", "acr_values"} {
+		if value, ok := clean[list]; ok {
+			kept := slices.DeleteFunc(strings.Fields(value), func(s string) bool { return secret.Conceal(s, secrets...) != s })
+			clean[list] = strings.Join(kept, " ")
+		}
 	}
 	return clean
 }

@@ -65,3 +65,28 @@ func TestSubjectThatCannotBeRead(t *testing.T) {
 		t.Errorf("got %v, sent %v", err, got)
 	}
 }
+
+// The end of the process does not lose a token that the issuer is just handing out.
+func TestCloseDuringTheExchange(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, oauthtest.IssuerOptions{EditReply: func(path string, _ map[string]any) {
+		if path == "/token" {
+			close(asked)
+			<-goOn
+		}
+	}}, options{})
+	a := w.start(w.request())
+	browser := make(chan error, 1)
+	go func() { browser <- w.person.Continue(t.Context(), a.Prompt().URL) }()
+	<-asked
+	closed := make(chan struct{})
+	go func() { w.desk.Close(); close(closed) }()
+	<-a.Done()
+	close(goOn)
+	w.Wait(t.Context())
+	if w.token() == nil {
+		t.Error("the token is lost")
+	}
+	<-closed
+	<-browser // whatever it saw of the last page
+}

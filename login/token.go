@@ -79,12 +79,20 @@ func parseError(endpoint string, status int, body []byte, sent ...secret.Text) *
 	}
 	// Twice: a cut in between would leave a part, and what sanitizing takes out may join parts.
 	e.Description = secret.Conceal(sanitize.Text(secret.Conceal(a.Description, sent...)), sent...)
-	if secret.Conceal(a.Error, sent...) != a.Error {
+	if !slices.Contains(knownErrors, a.Error) && secret.Conceal(a.Error, sent...) != a.Error {
 		e.Reason = "the error code repeats what was sent"
 		return e
 	}
 	e.ErrorCode = a.Error
 	return e
+}
+
+// knownErrors are no secrets, whatever was sent (the OAuth Extensions Error registry, as far as it
+// concerns the endpoints that we ask).
+var knownErrors = []string{
+	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target",
+	"authorization_pending", "slow_down", "access_denied", "expired_token", "server_error", "temporarily_unavailable", "unsupported_token_type",
+	"invalid_redirect_uri", "invalid_client_metadata", "invalid_dpop_proof", "use_dpop_nonce", "unmet_authentication_requirements",
 }
 
 // parseToken reads a token response; the token must be of the type that was asked for.

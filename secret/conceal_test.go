@@ -3,6 +3,7 @@ package secret
 import (
 	"encoding/base64"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -42,5 +43,15 @@ func TestConceal(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A text that nearly repeats a long secret everywhere takes no longer than another.
+func BenchmarkConcealNearMisses(b *testing.B) {
+	s := New(strings.Repeat("a", 32000) + "/b")
+	text := strings.Repeat("a", 10<<20) + s.Reveal() + strings.ReplaceAll(s.Reveal(), "/", "%2F")
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		Conceal(text, s)
 	}
 }
