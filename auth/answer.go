@@ -108,7 +108,7 @@ func (t *Transport) pointless(ctx context.Context, w *work, q question, req *log
 	}
 	// None was sent: the one that there is may be bound to what we do not have here.
 	cur, err := t.find(ctx, w)
-	if err != nil || !isOurs(cur) || !isFresh(cur, time.Now()) {
+	if err != nil || !isOurs(cur) || !isJustIssued(cur) {
 		return err
 	}
 	_, err = t.holder(ctx, w, cur)

@@ -140,7 +140,7 @@ func unbindable(o origin.Origin, at string) error {
 // usesDPoP reports whether tokens are to be bound to a key (RFC 9449).
 func (f *Flows) usesDPoP(req Request) (bool, error) {
 	issuer := req.Server.Issuer
-	switch f.settings(issuer).DPoP {
+	switch f.Settings(issuer).DPoP {
 	case "always":
 		return true, nil
 	case "never":

@@ -111,7 +111,7 @@ func (f *Flows) authorizationRequest(ctx context.Context, g *grant, redirectURI 
 // authorizationParams are those that are the same at each attempt. Whatever the configuration adds
 // to them, what we set ourselves counts.
 func (f *Flows) authorizationParams(g *grant, endpoint url.Values) map[string]string {
-	params := extra(g.Request, f.settings(g.Server.Issuer).AuthorizeParams)
+	params := extra(g.Request, f.Settings(g.Server.Issuer).AuthorizeParams)
 	// offline_access is given only with the person's consent (OpenID Connect Core §11).
 	if _, configured := params["prompt"]; !configured && !endpoint.Has("prompt") && slices.Contains(g.Scopes, "offline_access") {
 		params["prompt"] = "consent"
@@ -145,7 +145,7 @@ func checkAnswer(req Request, answer url.Values) (code string, err error) {
 	}
 	switch e := answer.Get("error"); {
 	case e == "access_denied":
-		return "", &DeniedError{Issuer: req.Server.Issuer, Scopes: req.Scopes, Description: sanitize.Text(answer.Get("error_description"))}
+		return "", &DeniedError{Issuer: req.Server.Issuer, Description: sanitize.Text(answer.Get("error_description"))}
 	case e != "":
 		return "", &TokenError{Endpoint: shownEndpoint(req.Server.AuthorizationEndpoint), ErrorCode: e, Description: sanitize.Text(answer.Get("error_description"))}
 	}

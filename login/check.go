@@ -68,7 +68,7 @@ func checkSilent(req Request) error {
 // §2.1.1). Some that do support it do not say so; S256 is sent always.
 func (f *Flows) checkPKCE(req Request) error {
 	issuer := req.Server.Issuer
-	if slices.Contains(req.Server.CodeChallengeMethodsSupported, "S256") || f.settings(issuer).PKCE == "unadvertised" {
+	if slices.Contains(req.Server.CodeChallengeMethodsSupported, "S256") || f.Settings(issuer).PKCE == "unadvertised" {
 		return nil
 	}
 	return &UnsupportedError{Issuer: issuer, What: "PKCE with S256 (code_challenge_methods_supported)",

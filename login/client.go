@@ -20,7 +20,7 @@ import (
 func (f *Flows) usesMetadataDocument(req Request) bool {
 	return req.Client.ID == "" && f.opts.ClientMetadataURL != "" && req.Server.ClientIDMetadataDocumentSupported &&
 		(req.Trusted || req.Server.IssParameterSupported) &&
-		(req.Server.RegistrationEndpoint == "" || f.settings(req.Server.Issuer).RedirectPort != "exact")
+		(req.Server.RegistrationEndpoint == "" || f.Settings(req.Server.Issuer).RedirectPort != "exact")
 }
 
 // canGetClient reports early, before a person is asked, whether there will be a client.
@@ -94,7 +94,7 @@ func (f *Flows) registered(ctx context.Context, req Request) *tokenstore.Client 
 // usable reports whether a login with redirectURI can go on with a registration.
 func (f *Flows) usable(reg *tokenstore.Client, redirectURI string) bool {
 	return reg != nil && (reg.SecretExpiry.IsZero() || time.Until(reg.SecretExpiry) >= time.Minute) &&
-		covers(reg, redirectURI, f.settings(reg.Issuer).RedirectPort == "exact")
+		covers(reg, redirectURI, f.Settings(reg.Issuer).RedirectPort == "exact")
 }
 
 func credentials(reg *tokenstore.Client) Credentials {

@@ -90,7 +90,7 @@ func (f *Flows) authorizeDevice(ctx context.Context, req Request) (*grant, *devi
 }
 
 func (f *Flows) requestDevice(ctx context.Context, g *grant) (*deviceAnswer, error) {
-	form := extra(g.Request, f.settings(g.Server.Issuer).AuthorizeParams)
+	form := extra(g.Request, f.Settings(g.Server.Issuer).AuthorizeParams)
 	f.addResource(form, g.Server.Issuer, g.Resource)
 	if len(g.Scopes) > 0 {
 		form["scope"] = strings.Join(g.Scopes, " ")
@@ -215,7 +215,7 @@ func (f *Flows) poll(ctx context.Context, g *grant, d *deviceAnswer) error {
 		next, err := afterPoll(interval, failed)
 		var no *TokenError
 		if errors.Is(err, action.ErrDenied) && errors.As(failed, &no) {
-			err = &DeniedError{Issuer: g.Server.Issuer, Scopes: g.Scopes, Description: no.Description}
+			err = &DeniedError{Issuer: g.Server.Issuer, Description: no.Description}
 		}
 		if next == 0 {
 			return err

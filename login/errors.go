@@ -79,8 +79,7 @@ func (e *TokenError) Hint() string {
 // itself, it does not say; it counts as a no like [action.ErrDenied].
 type DeniedError struct {
 	Issuer      string
-	Scopes      []string // that were asked for
-	Description string   // sanitized
+	Description string // sanitized
 }
 
 func (e *DeniedError) Error() string {

@@ -91,7 +91,7 @@ func (f *Flows) remove(ctx context.Context, k tokenstore.Key) error {
 // tokenForm is what all requests for new tokens have. Whatever the configuration adds to them,
 // what we set ourselves counts.
 func (f *Flows) tokenForm(req Request, grantType string) map[string]string {
-	form := extra(req, f.settings(req.Server.Issuer).TokenParams)
+	form := extra(req, f.Settings(req.Server.Issuer).TokenParams)
 	form["grant_type"] = grantType
 	f.addResource(form, req.Server.Issuer, req.Resource)
 	if len(req.Scopes) > 0 && grantType != "authorization_code" {
@@ -111,7 +111,7 @@ func extra(req Request, configured map[string]string) map[string]string {
 
 // addResource says what the token is for (RFC 8707), unless the issuer is known not to stand it.
 func (f *Flows) addResource(form map[string]string, issuer, resource string) {
-	if f.settings(issuer).Resource != "omit" {
+	if f.Settings(issuer).Resource != "omit" {
 		form["resource"] = resource
 	}
 }

@@ -23,7 +23,7 @@ var loopbackHosts = []string{"127.0.0.1", "[::1]", "localhost"}
 // issuer takes any. port is login.port; it is 0 where that is not set, which is a
 // [*RedirectPortError] at an issuer that compares it.
 func (f *Flows) RedirectURI(issuer string, port int) (string, error) {
-	s := f.settings(issuer)
+	s := f.Settings(issuer)
 	uri := atHost(callback, s.RedirectHost)
 	switch {
 	case s.RedirectPort != "exact":
@@ -67,7 +67,7 @@ func (f *Flows) shownRedirectURI(issuer string) string {
 // dishonest one, arrives at the wrong place (mix-up, RFC 9700 §4.4.2). A configured client has been
 // registered with the plain one, which is also the one in our metadata document.
 func (f *Flows) redirectURI(req Request, all string) string {
-	all = atHost(all, f.settings(req.Server.Issuer).RedirectHost)
+	all = atHost(all, f.Settings(req.Server.Issuer).RedirectHost)
 	if req.Client.ID != "" || f.usesMetadataDocument(req) {
 		return all
 	}

@@ -63,7 +63,7 @@ func (f *Flows) register(ctx context.Context, req Request, redirectURI string) (
 		GrantTypes: []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"}, TokenEndpointAuthMethod: method,
 		// The server then takes no request of this client without a proof, whichever resource it is
 		// for: only where the configuration says that all have one.
-		DPoPBound:        f.settings(req.Server.Issuer).DPoP == "always",
+		DPoPBound:        f.Settings(req.Server.Issuer).DPoP == "always",
 		CertificateBound: req.CertificateBound,
 	}
 	if req.Server.DeviceAuthorizationEndpoint != "" {

@@ -27,8 +27,6 @@ func (f *Flows) Settings(issuer string) Settings {
 	return f.opts.Settings(issuer).over(known).over(standard)
 }
 
-func (f *Flows) settings(issuer string) Settings { return f.Settings(issuer) }
-
 // over fills what s leaves open from base.
 func (s Settings) over(base Settings) Settings {
 	return Settings{

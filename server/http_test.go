@@ -446,6 +446,7 @@ func TestGracefulShutdown(t *testing.T) {
 			})
 			<-h.started
 		}
+		synctest.Wait() // the stream listens
 		begun := time.Now()
 		o.stop()
 		time.AfterFunc(3*time.Second, func() { close(h.goOn) })

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -93,7 +94,10 @@ func TestKeyringUser(t *testing.T) {
 	dir := storeDir(t)
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(dir, link); err != nil {
-		t.Skip(err)
+		if runtime.GOOS == "windows" {
+			t.Skip("Windows lets administrators alone make links: ", err)
+		}
+		t.Fatal(err)
 	}
 	if a, b := keyringUser(dir), keyringUser(link); a != b || !filepath.IsAbs(a) {
 		t.Errorf("the users are %q and %q", a, b)

@@ -383,7 +383,7 @@ func outcome(err error) string {
 }
 
 func TestWithoutRights(t *testing.T) {
-	const good = `{"version":1,"entries":[{"kind":"pending","principal":"local","resource":"counter","issuer":"","value":{"n":1}}]}`
+	const good = `{"version":1,"entries":[{"kind":"proof_key","principal":"local","resource":"counter","issuer":"","value":{"n":1}}]}`
 	for _, tt := range []struct {
 		name, content     string
 		dirMode, fileMode os.FileMode

@@ -22,7 +22,6 @@ const (
 	KindClient   Kind = "client"    // a [Client]
 	KindApproval Kind = "approval"  // an [Approval]
 	KindProofKey Kind = "proof_key" // a [ProofKey]
-	KindPending  Kind = "pending"   // a login that has begun; its owner defines the value
 )
 
 // Key names one record. Kind and Principal are never empty; a Resource or Issuer that plays no

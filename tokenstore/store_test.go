@@ -60,7 +60,7 @@ func TestStore(t *testing.T) {
 		// Each differs from k in one member of the key, so a store that forgets one mixes them up.
 		keys := []Key{
 			k,
-			{KindPending, k.Principal, k.Resource, k.Issuer},
+			{KindProofKey, k.Principal, k.Resource, k.Issuer},
 			{k.Kind, "other", k.Resource, k.Issuer},
 			{k.Kind, k.Principal, "https://b.example", k.Issuer},
 			{k.Kind, k.Principal, k.Resource, "https://aa.example"},
@@ -272,7 +272,7 @@ func TestLockExcludes(t *testing.T) {
 	}
 }
 
-var counter = Key{Kind: KindPending, Principal: "local", Resource: "counter"}
+var counter = Key{Kind: KindProofKey, Principal: "local", Resource: "counter"}
 
 // addOne reads, adds and writes under a lock.
 func addOne(ctx context.Context, s Store) error {
