@@ -13,8 +13,11 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
@@ -59,6 +62,9 @@ func forms(name string, b []byte) map[string]string {
 func pemLine(p *tlstest.Pair, n int) string { return strings.Split(string(p.KeyPEM), "\n")[n] }
 
 func TestNothingSecretIsPrinted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no /bin/sh on Windows")
+	}
 	ca := tlstest.NewCA("CA")
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -97,28 +103,67 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		secrets[name+" PEM line"] = line
 	}
 
+	// printing is a program that prints the passphrase, to its standard error too.
+	t.Setenv("CANARY", passphrase)
+	printing := func(and string) []string {
+		return []string{"/bin/sh", "-c", `echo "$CANARY" >&2; echo "$CANARY"` + and}
+	}
+
 	var values []any
+	for name, with := range map[string]*pkcs12.Encoder{"modern": pkcs12.Modern2023, "legacy": pkcs12.LegacyRC2, "PBMAC1": pkcs12.Modern2026} {
+		for _, p := range []*tlstest.Pair{rsaPair, edPair, ecPair} {
+			e := Entry{Name: "corp", Cert: write(t, name, makePKCS12(t, with, p, passphrase)), PassphraseCommand: printing("")}
+			m, err := Load(t.Context(), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, e, m, *m, m.Certificate(), m.Certificate().PrivateKey, m.Facts(), m.Checks(), m.doubts)
+			in, err := read(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := fixed(secret.New(passphrase), "setting")
+			blocks, err := in.cert.blocks()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if blocks, err = in.cert.unpack(t.Context(), blocks, f); err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, f.name, fmt.Sprint(blocks))
+		}
+	}
 	for _, p := range []*tlstest.Pair{rsaPair, edPair, ecPair} {
 		cert, key, err := p.Write(t.TempDir(), "client")
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := Entry{Name: "corp", Cert: cert, Key: key, Passphrase: secret.New(passphrase)}
-		m, err := Load(e)
+		e := Entry{Name: "corp", Cert: cert, Key: key, Passphrase: pass(passphrase)}
+		m, err := Load(t.Context(), e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		values = append(values, e, m, *m, m.Certificate(), *m.Certificate(), m.Certificate().PrivateKey, m.Facts(), m.Warnings(), m.TLSConfig(nil).RootCAs,
-			Explain(fmt.Errorf("tls: something"), "host", m, nil), ExplainStatus(495, nil, "host", m, nil))
+		values = append(values, e, m, *m, m.Certificate(), *m.Certificate(), m.Certificate().PrivateKey, m.Facts(), m.Warnings(), m.TLSConfig("host").RootCAs)
 
 		// Every way to get the key into an error about it.
 		keyText, der := p.KeyPEM, block1(t, p.KeyPEM).Bytes
 		half := keyText[:len(keyText)/2]
 		other := ca.Issue(tlstest.Leaf{CN: "other", Client: true})
 		encrypted := encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, der).marshal(t))
+		other12 := write(t, "other.p12", makePKCS12(t, pkcs12.Passwordless, other, ""))
 		for i, bad := range []Entry{
 			{Cert: cert, Key: write(t, "half", half)},
-			{Cert: cert, Key: write(t, "der", der)},
+			{Cert: cert, Key: write(t, "der", der[:len(der)-1])},
+			{Cert: cert, Key: write(t, "der and more", der, der[1:])},
+			{Cert: write(t, "der as certificate", der)},
+			{CA: []string{write(t, "der as roots", der)}},
+			{Cert: cert, Key: write(t, "encrypted der", block1(t, encrypted).Bytes)},
+			{Cert: write(t, "p12", makePKCS12(t, pkcs12.Modern2023, p, "right"))},
+			{Cert: write(t, "legacy p12", makePKCS12(t, pkcs12.LegacyRC2, p, "right"))},
+			{Cert: cert, Key: write(t, "p12 for the key", makePKCS12(t, pkcs12.LegacyDES, p, "right"))},
+			{Cert: write(t, "plain p12, spoilt", bytes.Replace(makePKCS12(t, pkcs12.Passwordless, p, ""), der[2:20], make([]byte, 18), 1))},
+			{Cert: write(t, "p12 of another", makePKCS12(t, pkcs12.Passwordless, p, "")), Key: write(t, "key of another", other.KeyPEM)},
+			{Cert: other12, Key: write(t, "plain p12", makePKCS12(t, pkcs12.Passwordless, p, ""))},
 			{Cert: cert, Key: write(t, "one-line", bytes.ReplaceAll(keyText, []byte("\n"), []byte(`\n`)))},
 			{Cert: cert, Key: write(t, "no-begin", keyText[12:])},
 			{Cert: cert, Key: write(t, "no-dashes", bytes.ReplaceAll(keyText, []byte("-----\n"), []byte("\n")))},
@@ -129,18 +174,24 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 			{Cert: cert, Key: write(t, "enc", encrypted)},
 			{Cert: cert, Key: write(t, "asn1", encode("ENCRYPTED PRIVATE KEY", der))},
 			{Cert: write(t, "other.pem", other.CertPEM), Key: key},
+			{Cert: cert, Key: write(t, "enc again", encrypted), PassphraseCommand: printing("")},
+			{Cert: cert, Key: write(t, "enc", encrypted), PassphraseCommand: printing("; exit 1")},
+			{Cert: cert, Key: write(t, "enc", encrypted), PassphraseCommand: printing("; yes $CANARY")},
+			{Cert: write(t, "p12", makePKCS12(t, pkcs12.Modern2023, p, "right")), PassphraseCommand: printing("")},
 			{Cert: key, Key: cert},
 			{Cert: key},
-			{CA: key},
-			{CA: write(t, "ca", encode("CERTIFICATE", der))},
+			{CA: []string{key}},
+			{CA: []string{write(t, "ca", encode("CERTIFICATE", der))}},
 		} {
-			bad.Name, bad.Passphrase = "corp", secret.New(passphrase)
-			_, err := Load(bad)
+			if bad.Name = "corp"; bad.PassphraseCommand == nil {
+				bad.Passphrase = pass(passphrase)
+			}
+			_, err := Load(t.Context(), bad)
 			if err == nil {
 				t.Errorf("%s: the entry %d with %s loads", p.Cert.Leaf.Subject, i, filepath.Base(bad.Key))
 				continue
 			}
-			values = append(values, err, *err.(*LoadError), err.(*LoadError).Hint(), Explain(err, "host", nil, nil))
+			values = append(values, err, *err.(*LoadError), err.(*LoadError).Hint())
 		}
 	}
 	printed := output(t, values...)

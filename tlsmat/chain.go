@@ -6,7 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
-	"time"
+	"strconv"
 
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
@@ -66,47 +66,36 @@ func findIssuer(c *x509.Certificate, among []*x509.Certificate) int {
 
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.RawIssuer) }
 
-// chainWarnings are about what the file holds, not about time.
-func (m *Material) chainWarnings(chain, unused []*x509.Certificate) []string {
-	var out []string
-	leaf := chain[0]
-	where := m.certFile.where()
-	if m.missingIssuer() {
-		out = append(out, fmt.Sprintf("%s: the issuer of the certificate, %s, is not in the file; unless it is a root that servers know, append its certificate",
-			where, sanitize.Quote(leaf.Issuer.String())))
+// chainFindings are about what the file holds, not about time.
+func (m *Material) chainFindings(chain, unused []*x509.Certificate) []finding {
+	var out []finding
+	add := func(c Cause, values ...string) {
+		f := found("chain", c, append(values, "cert", m.Setting(m.certFrom.field))...)
+		f.says = m.certWhere() + ": " + f.says
+		out = append(out, f)
+	}
+	if m.MissingIssuer() {
+		place := "the file"
+		if m.certFile == nil {
+			place = "the chain that comes from there"
+		}
+		add(causeIncomplete, "place", place, "issuer", sanitize.Quote(chain[0].Issuer.String()))
 	}
 	if len(unused) > 0 {
-		out = append(out, fmt.Sprintf("%s: %d of its certificates do not lead from the client certificate to its root and are not sent, the first is %s",
-			where, len(unused), sanitize.Quote(unused[0].Subject.String())))
+		add(causeStranger, "count", strconv.Itoa(len(unused)), "subject", sanitize.Quote(unused[0].Subject.String()))
 	}
 	return out
 }
 
-// missingIssuer reports a certificate without its intermediate, as far as can be known here: not
+// MissingIssuer reports a certificate without its intermediate, as far as can be known here: not
 // when its issuer is a root of the entry's own bundle.
-func (m *Material) missingIssuer() bool {
-	leaf := m.cert.Leaf
-	if len(m.cert.Certificate) > 1 || selfIssued(leaf) {
+func (m *Material) MissingIssuer() bool {
+	leaf := m.Leaf()
+	if leaf == nil || len(m.cert.Certificate) > 1 || selfIssued(leaf) {
 		return false
 	}
 	i := findIssuer(leaf, m.bundle)
 	return i < 0 || !selfIssued(m.bundle[i])
-}
-
-// mismatch says that no certificate has this key. While a rotation is half written, the files'
-// times tell.
-func mismatch(certFile, keyFile *file, leaf *x509.Certificate, key crypto.Signer) *LoadError {
-	reason := fmt.Sprintf("does not belong to the certificate %s in %s: the key's SPKI sha256 is %s, the certificate's %s",
-		sanitize.Quote(leaf.Subject.String()), sanitize.Line(certFile.path, 1000), spkiOf(key.Public()), spki(leaf))
-	if algorithmName(leaf.PublicKey) != algorithmName(key.Public()) {
-		reason += fmt.Sprintf(" (%s key, %s certificate)", algorithmName(key.Public()), algorithmName(leaf.PublicKey))
-	}
-	if keyFile.modified.Sub(certFile.modified).Abs() >= time.Second {
-		reason += fmt.Sprintf("; the key was written at %s, the certificate at %s: a renewal may be half done", day(keyFile.modified), day(certFile.modified))
-	}
-	fail := keyFile.fail(nil, "set "+configKey(certFile.entry, "cert")+" and "+configKey(certFile.entry, "key")+" to files that were issued together", "%s", reason)
-	fail.code = "tls.key_mismatch"
-	return fail
 }
 
 func spki(c *x509.Certificate) string {

@@ -1,20 +1,13 @@
 package tlsmat
 
 import (
-	"bytes"
+	"cmp"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
-	"fmt"
+	"io"
 	"slices"
-	"sync"
-
-	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
-
-// sessions is how many TLS sessions a config keeps; it serves one origin or a few.
-const sessions = 8
 
 // Name is the entry's name, "" for a nil Material.
 func (m *Material) Name() string {
@@ -43,116 +36,51 @@ func (m *Material) Certificate() *tls.Certificate {
 	return &c
 }
 
-// TLSConfig is a new client configuration with this material. It notes in seen, which may be nil,
-// what servers ask for. Every server that asks gets the certificate, so use the configuration only
-// for origins that are meant to; [http.Transport] hands it to an https proxy too, unless it has its
-// own DialTLSContext.
+// TLSConfig is a new client configuration for servers of that host name, with this material and
+// what it says servers must be: roots, server name, pins and revocation lists. It notes what servers
+// ask for in the [Seen] of the handshake's context ([WithSeen]), if it has one.
+// Every server that asks gets the certificate, so use the configuration only for origins that are
+// meant to; [http.Transport] hands it to an https proxy too, unless it has its own DialTLSContext.
 //
-// Each call has its own session cache: a session resumed under another material would bring its
-// identity with it.
-func (m *Material) TLSConfig(seen *Seen) *tls.Config {
-	config := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ClientSessionCache: tls.NewLRUClientSessionCache(sessions),
-	}
+// It has no session cache. Whoever adds one keeps it to this material and to one principal and
+// origin: a resumed session brings its identity with it.
+func (m *Material) TLSConfig(host string) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 	if m != nil {
 		config.RootCAs = m.roots
+		config.MinVersion = cmp.Or(m.minVersion, config.MinVersion)
+		config.ServerName = cmp.Or(m.serverName, config.ServerName)
+		config.VerifyConnection = m.verifier(host)
+		config.InsecureSkipVerify = m.spiffeID != "" // as crypto/tls knows names only; verifier does it all
 	}
 	cert := m.Certificate()
 	// Not Config.Certificates: those are withheld from a server whose list of acceptable CAs does
 	// not match, and the server then complains of no certificate at all.
 	config.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		seen := seenIn(info.Context())
 		seen.note(info, cert)
+		if m != nil && m.withdrawn != nil {
+			return nil, m.withdrawn
+		}
 		if cert == nil {
 			return &tls.Certificate{}, nil // nil would panic in crypto/tls
 		}
-		return cert, nil
+		c := *cert
+		c.PrivateKey = &watchedSigner{cert.PrivateKey.(crypto.Signer), seen}
+		return &c, nil
 	}
 	return config
 }
 
-// Seen records what servers asked for in handshakes. The zero Seen is ready; its methods may be
-// called at any time, also on nil.
-type Seen struct {
-	mu    sync.Mutex // guards all below
-	asked bool
-	sent  bool
-	fits  bool     // the last list of authorities was empty or has one of our chain
-	names []string // the last list
+// watchedSigner notes why signing failed.
+type watchedSigner struct {
+	crypto.Signer
+	seen *Seen
 }
 
-// maxNames bounds [Seen.AcceptableCAs].
-const maxNames = 20
-
-// Asked reports whether a server sent a CertificateRequest.
-func (s *Seen) Asked() bool {
-	if s == nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.asked
-}
-
-// AcceptableCAs are the first 20 names of the authorities that the last server to ask accepts, in
-// the manner of RFC 2253, fit to print. Many servers name none.
-func (s *Seen) AcceptableCAs() []string {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.names)
-}
-
-// Sent reports whether the last server to ask was given a certificate.
-func (s *Seen) Sent() bool {
-	if s == nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sent
-}
-
-// issuerFits reports whether the last list of authorities allows our certificate.
-func (s *Seen) issuerFits() bool {
-	if s == nil {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.asked || s.fits
-}
-
-func (s *Seen) note(info *tls.CertificateRequestInfo, cert *tls.Certificate) {
-	if s == nil {
-		return
-	}
-	var names []string
-	for _, raw := range info.AcceptableCAs[:min(len(info.AcceptableCAs), maxNames)] {
-		names = append(names, readableName(raw))
-	}
-	fits := len(info.AcceptableCAs) == 0 || cert != nil && issuedByOneOf(cert, info.AcceptableCAs)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked, s.sent, s.fits, s.names = true, cert != nil, fits, names
-}
-
-func issuedByOneOf(cert *tls.Certificate, authorities [][]byte) bool {
-	for _, der := range cert.Certificate {
-		c, err := x509.ParseCertificate(der)
-		if err == nil && slices.ContainsFunc(authorities, func(raw []byte) bool { return bytes.Equal(raw, c.RawIssuer) }) {
-			return true
-		}
-	}
-	return false
-}
-
-func readableName(raw []byte) string {
-	var name pkix.RDNSequence
-	if _, err := asn1.Unmarshal(raw, &name); err != nil {
-		return fmt.Sprintf("(unreadable name of %d bytes)", len(raw))
-	}
-	return sanitize.Line(name.String(), 200)
+// Sign implements [crypto.Signer].
+func (s *watchedSigner) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	sig, err := s.Signer.Sign(rand, digest, opts)
+	s.seen.noteSignError(err)
+	return sig, err
 }

@@ -26,9 +26,9 @@ func TestHandshake(t *testing.T) {
 			config.MaxVersion = version
 			addr, got := serve(t, config)
 			seen := &Seen{}
-			client := m.TLSConfig(seen)
+			client := m.TLSConfig("site.test")
 			client.ServerName = "127.0.0.1"
-			if err := dial(t, addr, client); err != nil {
+			if err := dial(t, addr, client, seen); err != nil {
 				t.Fatal(err)
 			}
 			s := <-got
@@ -59,16 +59,16 @@ func TestCertificateIsSentWhateverTheHints(t *testing.T) {
 			config.ClientCAs = others.Pool()
 			addr, got := serve(t, config)
 			seen := &Seen{}
-			client := m.TLSConfig(seen)
+			client := m.TLSConfig("site.test")
 			client.ServerName = "127.0.0.1"
-			if err := dial(t, addr, client); err != nil {
+			if err := dial(t, addr, client, seen); err != nil {
 				t.Fatal(err)
 			}
 			s := <-got
 			if s.err != nil || len(s.state.PeerCertificates) != 1 || !s.state.PeerCertificates[0].Equal(pair.Cert.Leaf) {
 				t.Errorf("server: %v, received %d certificates, want ours", s.err, len(s.state.PeerCertificates))
 			}
-			if seen.issuerFits() {
+			if seen.Fits() {
 				t.Error("the hints are not said to be unfit")
 			}
 		})
@@ -89,9 +89,9 @@ func TestNoCertificate(t *testing.T) {
 				config.ClientAuth = tls.RequestClientCert
 				addr, got := serve(t, config)
 				seen := &Seen{}
-				client := tt.m.TLSConfig(seen)
+				client := tt.m.TLSConfig("site.test")
 				client.RootCAs, client.ServerName = servers.Pool(), "127.0.0.1"
-				if err := dial(t, addr, client); err != nil {
+				if err := dial(t, addr, client, seen); err != nil {
 					t.Fatal(err)
 				}
 				if s := <-got; s.err != nil || len(s.state.PeerCertificates) != 0 {
@@ -109,9 +109,9 @@ func TestNotAsked(t *testing.T) {
 	servers := tlstest.NewCA("Servers")
 	addr, got := serve(t, servers.ServerConfig("127.0.0.1"))
 	seen := &Seen{}
-	client := load(t, servers.Issue(tlstest.Leaf{CN: "alice", Client: true}), servers.PEM()).TLSConfig(seen)
+	client := load(t, servers.Issue(tlstest.Leaf{CN: "alice", Client: true}), servers.PEM()).TLSConfig("site.test")
 	client.ServerName = "127.0.0.1"
-	if err := dial(t, addr, client); err != nil {
+	if err := dial(t, addr, client, seen); err != nil {
 		t.Fatal(err)
 	}
 	<-got
@@ -124,7 +124,8 @@ func TestNotAsked(t *testing.T) {
 	}
 }
 
-// Two identities that shared a session cache would be one to the server.
+// Two identities that shared a session cache would be one to the server. There is none unless the
+// caller adds one, for one material.
 func TestSessionsAreNotShared(t *testing.T) {
 	servers, clients := tlstest.NewCA("Servers"), tlstest.NewCA("Clients")
 	for name, version := range versions {
@@ -134,10 +135,17 @@ func TestSessionsAreNotShared(t *testing.T) {
 			addr, got := serve(t, config)
 			var subjects []string
 			var resumed []bool
-			alice := load(t, clients.Issue(tlstest.Leaf{CN: "alice", Client: true}), servers.PEM()).TLSConfig(nil)
-			bob := load(t, clients.Issue(tlstest.Leaf{CN: "bob", Client: true}), servers.PEM()).TLSConfig(nil)
-			for _, c := range []*tls.Config{alice, alice, bob} {
-				c.ServerName = "127.0.0.1"
+			client := func(cn string, cache tls.ClientSessionCache) *tls.Config {
+				c := load(t, clients.Issue(tlstest.Leaf{CN: cn, Client: true}), servers.PEM()).TLSConfig("127.0.0.1")
+				if c.ClientSessionCache != nil {
+					t.Error("there is a cache")
+				}
+				c.ClientSessionCache = cache
+				return c
+			}
+			carol := client("carol", nil)
+			alice, bob := client("alice", tls.NewLRUClientSessionCache(0)), client("bob", tls.NewLRUClientSessionCache(0))
+			for _, c := range []*tls.Config{alice, alice, bob, alice, bob, carol, carol} {
 				if err := dial(t, addr, c); err != nil {
 					t.Fatal(err)
 				}
@@ -145,19 +153,49 @@ func TestSessionsAreNotShared(t *testing.T) {
 				subjects = append(subjects, s.state.PeerCertificates[0].Subject.CommonName)
 				resumed = append(resumed, s.state.DidResume)
 			}
-			if diff := cmp.Diff([]string{"alice", "alice", "bob"}, subjects); diff != "" {
+			if diff := cmp.Diff([]string{"alice", "alice", "bob", "alice", "bob", "carol", "carol"}, subjects); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff([]bool{false, true, false}, resumed); diff != "" {
+			if diff := cmp.Diff([]bool{false, true, false, true, true, false, false}, resumed); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
+// In a resumed session nobody asks again: it is the caller that knows which handshake began it.
+func TestSeenInherits(t *testing.T) {
+	servers, clients := tlstest.NewCA("Servers"), tlstest.NewCA("Clients")
+	config := load(t, clients.Issue(tlstest.Leaf{CN: "alice", Client: true}), servers.PEM()).TLSConfig("127.0.0.1")
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	addr, got := serve(t, servers.MutualConfig(clients, "127.0.0.1"))
+	first, second := &Seen{}, &Seen{}
+	for _, seen := range []*Seen{first, second} {
+		if err := dial(t, addr, config, seen); err != nil {
+			t.Fatal(err)
+		}
+		if s := <-got; s.state.DidResume != (seen == second) || len(s.state.PeerCertificates) != 1 {
+			t.Fatalf("resumed %v, %d certificates", s.state.DidResume, len(s.state.PeerCertificates))
+		}
+	}
+	if !first.Asked() || second.Asked() || second.Sent() {
+		t.Errorf("first asked %v, second asked %v, sent %v", first.Asked(), second.Asked(), second.Sent())
+	}
+	second.Inherit(first)
+	if !second.Asked() || !second.Sent() || !second.Fits() || len(second.AcceptableCAs()) != 1 {
+		t.Error("nothing was inherited")
+	}
+	second.Inherit(nil)
+	second.Inherit(second)
+	(*Seen)(nil).Inherit(first)
+	if !second.Asked() {
+		t.Error("inheriting nothing takes something away")
+	}
+}
+
 func TestConfigIsConservative(t *testing.T) {
 	var none *Material
-	c := none.TLSConfig(nil)
+	c := none.TLSConfig("site.test")
 	if c.MinVersion != tls.VersionTLS12 || c.Renegotiation != tls.RenegotiateNever || c.InsecureSkipVerify || c.NextProtos != nil || c.RootCAs != nil {
 		t.Errorf("unexpected config: %+v", c)
 	}
@@ -212,15 +250,16 @@ func TestAcceptableCAsAreBoundedAndSafe(t *testing.T) {
 func TestSeenIsSafeForConcurrentUse(t *testing.T) {
 	servers, clients := tlstest.NewCA("Servers"), tlstest.NewCA("Clients")
 	addr, got := serve(t, servers.MutualConfig(clients, "127.0.0.1"))
-	seen := &Seen{}
-	client := load(t, clients.Issue(tlstest.Leaf{CN: "alice", Client: true}), servers.PEM()).TLSConfig(seen)
-	client.ServerName = "127.0.0.1"
+	seen, other := &Seen{}, &Seen{}
+	client := load(t, clients.Issue(tlstest.Leaf{CN: "alice", Client: true}), servers.PEM()).TLSConfig("127.0.0.1")
 	done := make(chan error)
 	for range 4 {
 		go func() {
-			conn, err := tls.Dial("tcp", addr, client)
+			conn, err := (&tls.Dialer{Config: client}).DialContext(WithSeen(t.Context(), seen), "tcp", addr)
 			if err == nil {
 				_, _, _ = seen.Asked(), seen.Sent(), seen.AcceptableCAs()
+				other.Inherit(seen)
+				seen.Inherit(other)
 				err = conn.Close()
 			}
 			done <- err
@@ -232,7 +271,55 @@ func TestSeenIsSafeForConcurrentUse(t *testing.T) {
 		}
 		<-got
 	}
-	if !seen.Asked() {
+	if !seen.Asked() || !other.Sent() {
 		t.Error("not asked")
+	}
+}
+
+// nil would panic in a goroutine of net/http, which nobody can recover.
+func TestGetClientCertificateIsNeverNil(t *testing.T) {
+	var none *Material
+	pair := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true})
+	unfit := &tls.CertificateRequestInfo{AcceptableCAs: [][]byte{{0x30, 0}}, Version: tls.VersionTLS13, SignatureSchemes: []tls.SignatureScheme{tls.Ed25519}}
+	for _, tt := range []struct {
+		name string
+		m    *Material
+		want int
+	}{{"nil", none, 0}, {"roots only", load(t, nil, tlstest.NewCA("CA").PEM()), 0}, {"pair", load(t, pair), 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := tt.m.TLSConfig("site.test").GetClientCertificate(unfit)
+			if err != nil || got == nil || len(got.Certificate) != tt.want {
+				t.Errorf("GetClientCertificate = %v, %v, want %d certificates", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestMinVersion(t *testing.T) {
+	root := newAuthority(t, "Root")
+	ca := write(t, "ca.pem", root.pem())
+	for _, tt := range []struct {
+		name     string
+		min, max uint16 // ours, the server's
+		ok       bool
+	}{
+		{"default", 0, tls.VersionTLS12, true},
+		{"1.2", tls.VersionTLS12, tls.VersionTLS12, true},
+		{"1.3 with 1.3", tls.VersionTLS13, tls.VersionTLS13, true},
+		{"1.3 with 1.2", tls.VersionTLS13, tls.VersionTLS12, false},
+		{"default with 1.1", 0, tls.VersionTLS11, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := loadEntry(t, Entry{CA: []string{ca}, CAOnly: true, MinVersion: tt.min})
+			addr, got := serve(t, &tls.Config{Certificates: []tls.Certificate{root.server(t)}, MinVersion: tls.VersionTLS10, MaxVersion: tt.max})
+			err := dial(t, addr, m.TLSConfig("127.0.0.1"))
+			s := <-got
+			if (err == nil) != tt.ok || (s.err == nil) != tt.ok || tt.ok && s.state.Version != tt.max {
+				t.Errorf("client %v, server %v, version %x", err, s.err, s.state.Version)
+			}
+		})
+	}
+	if err := loadErr(t, Entry{Name: "corp", CA: []string{ca}, MinVersion: tls.VersionTLS11}); err == nil || err.Code() != "tls.min_version" {
+		t.Errorf("TLS 1.1: %v", err)
 	}
 }

@@ -1,55 +1,54 @@
 package tlsmat
 
 import (
-	"crypto/rsa"
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
-// soon is how long before its end a certificate is worth a warning.
-const soon = 30 * 24 * time.Hour
+// certPlace is where a certificate comes from.
+type certPlace struct {
+	field string // of the entry
+	text  string // fit to print
+}
 
-// Warnings are sentences about what may go wrong, as of now.
-func (m *Material) Warnings() []string {
-	if m == nil {
-		return nil
+// certFrom is where the entry has its certificate from. A pkcs11: URI may hold a PIN (RFC 7512
+// §2.4), so nothing of it is shown.
+func (e Entry) certFrom() certPlace {
+	switch {
+	case isURI(e.Cert):
+		return certPlace{"cert", "the PKCS #11 token"}
+	case e.Cert != "":
+		return certPlace{"cert", sanitize.Line(e.Cert, 1000)}
+	case isURI(e.Key):
+		return certPlace{"key", "the PKCS #11 token"}
+	case len(e.Signer) > 0:
+		return certPlace{"signer", "the signer " + sanitize.Line(filepath.Base(e.Signer[0]), 100)}
+	case e.SPIFFE != "":
+		return certPlace{"spiffe", "the Workload API " + sanitize.Line(e.SPIFFE, 300)}
 	}
-	out := slices.Clone(m.warnings)
-	now := time.Now()
-	for _, c := range m.bundle {
-		if now.After(c.NotAfter) {
-			out = append(out, fmt.Sprintf("%s: the root %s expired on %s", m.caFile.where(), sanitize.Quote(c.Subject.String()), day(c.NotAfter)))
-		}
-	}
+	return certPlace{}
+}
+
+// certWhere names the setting and the place of the certificate.
+func (m *Material) certWhere() string { return m.Setting(m.certFrom.field) + " " + m.certFrom.text }
+
+// Describe is one clause about the certificate, fit to print.
+func (m *Material) Describe() string {
 	leaf := m.Leaf()
 	if leaf == nil {
-		return out
+		return "no client certificate"
 	}
-	warn := func(format string, args ...any) {
-		out = append(out, m.certFile.where()+": the certificate "+sanitize.Quote(leaf.Subject.String())+" "+fmt.Sprintf(format, args...))
-	}
-	switch {
-	case now.After(leaf.NotAfter):
-		warn("expired on %s", day(leaf.NotAfter))
-	case now.Before(leaf.NotBefore):
-		warn("is not valid before %s", day(leaf.NotBefore))
-	case leaf.NotAfter.Sub(now) < soon:
-		warn("expires on %s, in %s", day(leaf.NotAfter), remaining(leaf.NotAfter.Sub(now)))
-	}
-	if !forClients(leaf) {
-		warn("is not meant for clients: its extended key usage is %s, without clientAuth", usages(leaf))
-	}
-	if k, ok := leaf.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
-		warn("has an RSA key of %d bits; many servers refuse less than 2048", k.N.BitLen())
-	}
-	return out
+	return fmt.Sprintf("%s issued by %s, valid until %s, extended key usage %s, %d in the chain, from %s",
+		sanitize.Quote(leaf.Subject.String()), sanitize.Quote(leaf.Issuer.String()), day(leaf.NotAfter), KeyUsages(leaf),
+		m.ChainLength(), m.CertSource())
 }
 
 // Facts are lines about the material for a person who looks for a fault. They never hold a secret.
@@ -60,8 +59,12 @@ func (m *Material) Facts() []string {
 	var out []string
 	add := func(name, format string, args ...any) { out = append(out, name+": "+fmt.Sprintf(format, args...)) }
 	if leaf := m.Leaf(); leaf != nil {
-		add("certificate file", "%s, written %s", sanitize.Line(m.certFile.path, 1000), day(m.certFile.modified))
-		if m.keyFile.path != m.certFile.path {
+		if m.certFile != nil {
+			add("certificate file", "%s, written %s", sanitize.Line(m.certFile.path, 1000), day(m.certFile.modified))
+		} else {
+			add("certificate", "from %s", m.CertSource())
+		}
+		if m.keyFile != nil && (m.certFile == nil || m.keyFile.path != m.certFile.path) {
 			add("key file", "%s, written %s", sanitize.Line(m.keyFile.path, 1000), day(m.keyFile.modified))
 		}
 		add("subject", "%s", sanitize.Line(leaf.Subject.String(), 400))
@@ -69,21 +72,33 @@ func (m *Material) Facts() []string {
 		add("serial", "%x", leaf.SerialNumber)
 		add("valid from", "%s", day(leaf.NotBefore))
 		add("valid until", "%s", day(leaf.NotAfter))
-		add("key", "%s", algorithmName(leaf.PublicKey))
-		add("extended key usage", "%s", usages(leaf))
+		add("key", "%s", KeyAlgorithm(leaf.PublicKey))
+		add("extended key usage", "%s", KeyUsages(leaf))
 		add("chain", "%d sent", len(m.cert.Certificate))
 		add("certificate sha256", "%x", sha256.Sum256(leaf.Raw))
 		add("SPKI sha256", "%s", spki(leaf))
 	}
-	switch {
-	case m.caFile == nil:
-		add("roots", "the system's")
-	case m.caOnly:
-		add("roots", "only the %d in %s", len(m.bundle), sanitize.Line(m.caFile.path, 1000))
-	default:
-		add("roots", "the system's and the %d in %s", len(m.bundle), sanitize.Line(m.caFile.path, 1000))
+	add("roots", "%s", m.rootsText())
+	if m.spiffeID != "" || m.serverName != "" {
+		add("server name", "%s", sanitize.Line(m.spiffeID+m.serverName, 400))
+	}
+	if m.lists != nil {
+		add("revocation lists", "%s", m.listsText())
+	}
+	if len(m.pins) > 0 {
+		add("pins", "%s", strings.Join(m.pins, ", "))
 	}
 	return out
+}
+
+func (m *Material) rootsText() string {
+	switch {
+	case m.caFrom == nil:
+		return "the system's"
+	case m.caOnly:
+		return fmt.Sprintf("only the %d in %s", len(m.bundle), m.RootsSource())
+	}
+	return fmt.Sprintf("the system's and the %d in %s", len(m.bundle), m.RootsSource())
 }
 
 // Thumbprint names a certificate in what is bound to it: x5t#S256 (RFC 8705 §3.1). It is "" for nil.
@@ -95,13 +110,14 @@ func Thumbprint(c *x509.Certificate) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// forClients: RFC 5280 §4.2.1.12, no extension means any use.
-func forClients(c *x509.Certificate) bool {
+// ForClients reports whether a certificate is meant for clients: RFC 5280 §4.2.1.12, no extension means any use.
+func ForClients(c *x509.Certificate) bool {
 	return len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0 ||
 		slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
-func usages(c *x509.Certificate) string {
+// KeyUsages names the extended key usages of a certificate.
+func KeyUsages(c *x509.Certificate) string {
 	var names []string
 	for _, u := range c.ExtKeyUsage {
 		names = append(names, u.String())
@@ -115,11 +131,42 @@ func usages(c *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
-func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
-
-func remaining(d time.Duration) string {
-	if d < 48*time.Hour {
-		return fmt.Sprintf("%d hours", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
+// Setting is how the configuration calls a field of the entry, such as mtls.corp.cert.
+func (m *Material) Setting(field string) string {
+	return cmp.Or(m.settings[field], configKey(m.name, field))
 }
+
+// CertSetting is the setting that the certificate comes from, such as mtls.corp.cert or
+// mtls.corp.signer; mtls.corp.cert without one.
+func (m *Material) CertSetting() string { return m.Setting(cmp.Or(m.certFrom.field, "cert")) }
+
+// CertSource is where the certificate comes from, fit to print; "" without one.
+func (m *Material) CertSource() string {
+	if m == nil {
+		return ""
+	}
+	return m.certFrom.text
+}
+
+// ChainLength is how many certificates are sent.
+func (m *Material) ChainLength() int {
+	if m == nil || m.cert == nil {
+		return 0
+	}
+	return len(m.cert.Certificate)
+}
+
+// RootsSource is where roots beside the system's come from, such as "/etc/corp.pem and 2 more", fit
+// to print; "" without any.
+func (m *Material) RootsSource() string {
+	if m == nil || m.caFrom == nil {
+		return ""
+	}
+	if more := len(m.caFrom) - 1; more > 0 {
+		return fmt.Sprintf("%s and %d more", m.caFrom[0], more)
+	}
+	return m.caFrom[0]
+}
+
+// OnlyRoots reports that the system's roots are not trusted.
+func (m *Material) OnlyRoots() bool { return m != nil && m.caOnly }

@@ -16,19 +16,18 @@ import (
 
 func TestWarningsFollowTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const oneDay = 24 * time.Hour
 		now := time.Now()
 		ca := tlstest.NewCA("CA")
-		m := load(t, ca.Issue(tlstest.Leaf{CN: "alice", Client: true, NotBefore: now.Add(oneDay), NotAfter: now.Add(41 * oneDay)}), ca.PEM())
+		m := load(t, ca.Issue(tlstest.Leaf{CN: "alice", Client: true, NotBefore: now.Add(oneDay), NotAfter: now.Add(101 * oneDay)}), ca.PEM())
 		for _, tt := range []struct {
 			after time.Duration
 			want  string
 		}{
 			{0, "is not valid before"},
 			{2 * oneDay, ""},
-			{12 * oneDay, "in 29 days"},
-			{40 * oneDay, "in 24 hours"},
-			{42 * oneDay, "alice\" expired on"},
+			{72 * oneDay, "in 29 days"},
+			{100 * oneDay, "in 24 hours"},
+			{102 * oneDay, "alice\" expired on"},
 		} {
 			time.Sleep(time.Until(now.Add(tt.after)))
 			var got []string
@@ -72,7 +71,7 @@ func TestWarningsOfWeakness(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := Load(Entry{Name: "corp", Cert: cert, Key: key, Passphrase: pass("needless")})
+		m, err := Load(t.Context(), Entry{Name: "corp", Cert: cert, Key: key, Passphrase: pass("needless")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,9 +108,9 @@ func TestPermissions(t *testing.T) {
 		{0o400, ""},
 		{0o440, "readable by its group (mode 0440); tolerated"},
 		{0o640, "readable by its group (mode 0640); tolerated"},
-		{0o660, "open to its group (mode 0660); run chmod 600"},
-		{0o644, "open to every user of this machine (mode 0644); run chmod 600"},
-		{0o604, "open to every user of this machine (mode 0604); run chmod 600"},
+		{0o660, "open to its group (mode 0660)"},
+		{0o644, "open to every user of this machine (mode 0644)"},
+		{0o604, "open to every user of this machine (mode 0604)"},
 	} {
 		for _, combined := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%04o combined %v", tt.mode, combined), func(t *testing.T) {
@@ -127,7 +126,7 @@ func TestPermissions(t *testing.T) {
 				if err := os.Chmod(secretFile, tt.mode); err != nil {
 					t.Fatal(err)
 				}
-				m, err := Load(e)
+				m, err := Load(t.Context(), e)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -154,7 +153,7 @@ func TestFacts(t *testing.T) {
 		"subject: CN=alice,O=Corp", "issuer: CN=Issuing", fmt.Sprintf("serial: %x", p.Cert.Leaf.SerialNumber),
 		"valid from: " + day(p.Cert.Leaf.NotBefore), "valid until: " + day(p.Cert.Leaf.NotAfter),
 		"key: ECDSA P-256", "extended key usage: clientAuth", "chain: 2 sent", "SPKI sha256: " + spki(p.Cert.Leaf),
-		"certificate file: " + m.certFile.path, "key file: " + m.keyFile.path, "roots: only the 1 in " + m.caFile.path,
+		"certificate file: " + m.certFile.path, "key file: " + m.keyFile.path, "roots: only the 1 in " + m.RootsSource(),
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("facts lack %q:\n%s", want, got)

@@ -3,33 +3,33 @@ package tlsmat
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
-// maxFile bounds a PEM file; the whole bundle of a public root programme is a quarter of a MiB.
+// maxFile bounds a file; the whole bundle of a public root programme is a quarter of a MiB.
 const maxFile = 8 << 20
 
 // file is one input file of an entry, or of another key of the configuration.
 type file struct {
 	entry, field, path string
-	named              setting
+	settings           map[string]string // by field, where not those of the entry in a configuration file
 	mode               fs.FileMode
 	modified           time.Time
 	data               []byte
+
+	dir  string // the directory it was found in; "": the configuration names it itself
+	skip string // why it is passed over there
 }
 
-// setting names the keys of the configuration that a file comes from; "" are those of its entry.
-type setting struct{ key, passphrase string }
-
-func readFile(entry, field, path string) (*file, error) {
-	return (&file{entry: entry, field: field, path: path}).read()
+// readFile reads a file of the entry.
+func (e Entry) readFile(field, path string) (*file, error) {
+	return (&file{entry: e.Name, field: field, path: path, settings: e.Settings}).read()
 }
 
 // read fills in the file's bytes and what is known of it.
@@ -40,21 +40,24 @@ func (f *file) read() (*file, error) {
 	}
 	switch {
 	case info.IsDir():
-		return nil, f.fail(nil, "name the file inside it; a Kubernetes TLS secret has tls.crt, tls.key and ca.crt", "is a directory")
+		return nil, f.fault(causeDirectory, nil)
 	case !info.Mode().IsRegular():
-		return nil, f.fail(nil, "name a regular file", "is not a regular file")
+		return nil, f.fault(causeIrregular, nil)
 	}
-	f.mode, f.modified = info.Mode().Perm(), info.ModTime()
 	r, err := os.Open(f.path)
 	if err != nil {
 		return nil, f.unreadable(err)
 	}
 	defer func() { _ = r.Close() }()
+	if info, err = r.Stat(); err != nil { // of what was opened: a renewal may have come between
+		return nil, f.unreadable(err)
+	}
+	f.mode, f.modified = info.Mode().Perm(), info.ModTime()
 	if f.data, err = io.ReadAll(io.LimitReader(r, maxFile+1)); err != nil {
 		return nil, f.unreadable(err)
 	}
 	if len(f.data) > maxFile {
-		return nil, f.fail(nil, "name a PEM file", "is larger than %d MiB", maxFile>>20)
+		return nil, f.fault(causeLarge, nil, "limit", strconv.Itoa(maxFile>>20))
 	}
 	return f, nil
 }
@@ -62,50 +65,31 @@ func (f *file) read() (*file, error) {
 func (f *file) unreadable(err error) *LoadError {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return f.fail(err, "check the path in "+f.configKey(), "does not exist")
+		if target, e := os.Readlink(f.path); e == nil {
+			return f.fault(causeDangling, err, "target", sanitize.Line(target, 1000))
+		}
+		return f.fault(causeMissing, err)
 	case errors.Is(err, fs.ErrPermission):
-		return f.fail(err, "let the user that runs this program read the file and enter its directories", "is not readable for this user (uid %d): permission denied", os.Getuid())
+		return f.fault(causeDenied, err, "uid", strconv.Itoa(os.Getuid()))
 	}
-	var pathErr *fs.PathError
 	cause := err
-	if errors.As(err, &pathErr) {
+	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
 		cause = pathErr.Err
 	}
-	return f.fail(err, "check the path in "+f.configKey(), "cannot be read: %v", cause)
+	return f.fault(causeUnreadable, err, "detail", sanitize.Line(cause.Error(), 300))
 }
 
 // as is the same file in another role, without its bytes.
 func (f *file) as(field string) *file {
-	return &file{entry: f.entry, field: field, path: f.path, mode: f.mode, modified: f.modified, named: f.named}
+	return &file{entry: f.entry, field: field, path: f.path, settings: f.settings, mode: f.mode, modified: f.modified}
 }
 
-func (f *file) configKey() string { return cmp.Or(f.named.key, configKey(f.entry, f.field)) }
-
-// passphraseKey is where the passphrase of the key in this file comes from.
-func (f *file) passphraseKey() string {
-	return cmp.Or(f.named.passphrase, configKey(f.entry, "passphrase"))
+// setting is how the configuration calls a field.
+func (f *file) setting(field string) string {
+	return cmp.Or(f.settings[field], configKey(f.entry, field))
 }
+
+func (f *file) configKey() string { return f.setting(f.field) }
 
 // where names the file and the key of the configuration it comes from.
 func (f *file) where() string { return f.configKey() + " " + sanitize.Line(f.path, 1000) }
-
-// fail is an error about this file, with the code of its role.
-func (f *file) fail(cause error, hint, format string, args ...any) *LoadError {
-	code := "tls." + f.field + "_file"
-	return &LoadError{Entry: f.entry, Path: f.path, Reason: fmt.Sprintf(format, args...), Err: cause, field: f.field, named: f.named.key, code: code, hint: hint}
-}
-
-// permissionWarning is about who else can read the key.
-func (f *file) permissionWarning() string {
-	if runtime.GOOS == "windows" || f.mode&0o077 == 0 { // Windows has no such bits; Go makes them up
-		return ""
-	}
-	where := f.where()
-	switch {
-	case f.mode&0o077 == 0o040:
-		return fmt.Sprintf("%s: the private key is readable by its group (mode %04o); tolerated, as Kubernetes mounts secrets that way", where, f.mode)
-	case f.mode&0o007 != 0:
-		return fmt.Sprintf("%s: the private key is open to every user of this machine (mode %04o); run chmod 600", where, f.mode)
-	}
-	return fmt.Sprintf("%s: the private key is open to its group (mode %04o); run chmod 600", where, f.mode)
-}

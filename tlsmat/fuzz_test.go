@@ -8,7 +8,10 @@ import (
 	"errors"
 	"testing"
 
+	"software.sslmate.com/src/go-pkcs12"
+
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
 // FuzzLoad gives any bytes to what reads certificates, keys and bundles: it answers with material
@@ -26,15 +29,23 @@ func FuzzLoad(f *testing.F) {
 	f.Add(pair.KeyPEM, pair.CertPEM, []byte("\xff\xfe"))
 	f.Add(pair.Cert.Certificate[0], []byte("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----"), []byte("\ufeff"))
 	f.Add(pair.CertPEM, pem.EncodeToMemory(legacy), []byte("-----BEGIN X-----"))
+	keyDER, chainDER := block1(f, pair.KeyPEM).Bytes, bytes.Join(pair.Cert.Certificate, nil)
+	f.Add(chainDER, keyDER, root.Cert().Raw)
+	f.Add(append(bytes.Clone(keyDER), chainDER...), []byte{}, chainDER)
+	f.Add(chainDER, encryptedKey(f, keyDER).marshal(f), []byte{0x30, 0x80})
+	for _, seed := range pkcs12Seeds(f, pair) {
+		f.Add(seed, []byte{}, seed)
+		f.Add(pair.CertPEM, seed, []byte{})
+	}
 	f.Fuzz(func(t *testing.T, cert, key, ca []byte) {
-		in := files{cert: &file{entry: "corp", field: "cert", path: "/c", data: cert}}
+		in := &inputs{cert: &file{entry: "corp", field: "cert", path: "/c", data: cert}}
 		if len(key) > 0 {
 			in.key = &file{entry: "corp", field: "key", path: "/k", data: key}
 		}
 		if len(ca) > 0 {
-			in.ca = &file{entry: "corp", field: "ca", path: "/a", data: ca}
+			in.ca = []*file{{entry: "corp", field: "ca", path: "/a", data: ca}}
 		}
-		m, err := build(Entry{Name: "corp", Passphrase: pass("right"), CAOnly: true}, in)
+		m, err := build(t.Context(), Entry{Name: "corp", Passphrase: pass("right"), CAOnly: true}, in)
 		if err != nil {
 			var le *LoadError
 			if m != nil || !errors.As(err, &le) || le.Code() == "" || le.Hint() == "" || le.Error() == "" {
@@ -54,21 +65,58 @@ func FuzzLoad(f *testing.F) {
 
 // FuzzKey gives any DER to the key parsers, which behind base64 few inputs reach.
 func FuzzKey(f *testing.F) {
+	pair := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice"})
 	labels := []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
-	plain, _ := pem.Decode(tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice"}).KeyPEM)
+	plain := block1(f, pair.KeyPEM)
 	f.Add(byte(0), plain.Bytes)
 	f.Add(byte(3), encryptedKey(f, plain.Bytes).marshal(f))
 	scrypted := encryptedKey(f, plain.Bytes)
 	scrypted.kdf, scrypted.params = oidScrypt, scryptParams{[]byte("saltsalt"), 16, 1, 1, 0}
 	f.Add(byte(3), scrypted.marshal(f))
+	for _, seed := range pkcs12Seeds(f, pair) {
+		f.Add(byte(4), seed)
+	}
 	f.Fuzz(func(t *testing.T, label byte, der []byte) {
-		in := &file{entry: "corp", field: "key", path: "/k"}
-		key, _, err := in.decodeKey(block{Block: &pem.Block{Type: labels[int(label)%len(labels)], Bytes: der}, number: 1, line: 1}, pass("right"))
+		in := &file{entry: "corp", field: "key", path: "/k", data: der}
+		if int(label)%5 == 4 {
+			wholeKeyFile(t, in)
+			return
+		}
+		key, err := in.decodeKey(t.Context(), block{Block: &pem.Block{Type: labels[int(label)%len(labels)], Bytes: der}, number: 1, line: 1}, fixed(secret.New("right"), "mtls.corp.passphrase"))
 		var le *LoadError
-		if err == nil && (key == nil || algorithmName(key.Public()) == "unknown") || err != nil && !errors.As(err, &le) {
+		if err == nil && (key == nil || KeyAlgorithm(key.Public()) == "unknown") || err != nil && !errors.As(err, &le) {
 			t.Fatalf("%T, %v", key, err)
 		}
 	})
+}
+
+// pkcs12Seeds are of each kind of encryption and MAC, none too costly to try often.
+func pkcs12Seeds(t testing.TB, p *tlstest.Pair) [][]byte {
+	var all [][]byte
+	for with, passphrase := range map[*pkcs12.Encoder]string{
+		pkcs12.Passwordless: "", pkcs12.Modern2023.WithIterations(1): "right", pkcs12.Modern2026.WithIterations(1): "",
+		pkcs12.LegacyRC2.WithIterations(1): "", pkcs12.LegacyDES.WithIterations(1): "right",
+	} {
+		all = append(all, makePKCS12(t, with, p, passphrase))
+	}
+	return all
+}
+
+// wholeKeyFile takes the bytes for those of a file, in whatever format.
+func wholeKeyFile(t *testing.T, in *file) {
+	p := fixed(secret.New("right"), "mtls.corp.passphrase")
+	blocks, err := in.blocks()
+	if err == nil {
+		blocks, err = in.unpack(t.Context(), blocks, p)
+	}
+	var key crypto.Signer
+	if err == nil {
+		key, err = in.privateKey(t.Context(), blocks, p)
+	}
+	var le *LoadError
+	if err == nil && (key == nil || KeyAlgorithm(key.Public()) == "unknown") || err != nil && (!errors.As(err, &le) || placeholder.MatchString(le.Hint())) {
+		t.Fatalf("%T, %v", key, err)
+	}
 }
 
 // zeros is a source of chance for reproducible seeds.

@@ -2,6 +2,7 @@ package tlsmat
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
@@ -39,16 +40,16 @@ func load(t *testing.T, p *tlstest.Pair, roots ...[]byte) *Material {
 		}
 	}
 	if roots != nil {
-		e.CA, e.CAOnly = write(t, "ca.pem", roots...), true
+		e.CA, e.CAOnly = []string{write(t, "ca.pem", roots...)}, true
 	}
-	m, err := Load(e)
+	m, err := Load(t.Context(), e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
-func block1(t *testing.T, text []byte) *pem.Block {
+func block1(t testing.TB, text []byte) *pem.Block {
 	t.Helper()
 	b, _ := pem.Decode(text)
 	if b == nil {
@@ -119,7 +120,7 @@ func serve(t *testing.T, config *tls.Config) (addr string, got <-chan served) {
 
 // dial does a handshake and, because TLS 1.3 tells a client of its rejection only afterwards,
 // reads once.
-func dial(t *testing.T, addr string, config *tls.Config) error {
+func dial(t *testing.T, addr string, config *tls.Config, seen ...*Seen) error {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -128,7 +129,11 @@ func dial(t *testing.T, addr string, config *tls.Config) error {
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	tc := tls.Client(conn, config)
-	if err := tc.Handshake(); err != nil {
+	ctx := t.Context()
+	for _, s := range seen {
+		ctx = WithSeen(ctx, s)
+	}
+	if err := tc.HandshakeContext(ctx); err != nil {
 		return err
 	}
 	if _, err := tc.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
@@ -139,7 +144,7 @@ func dial(t *testing.T, addr string, config *tls.Config) error {
 
 func loadErr(t *testing.T, e Entry) *LoadError {
 	t.Helper()
-	m, err := Load(e)
+	m, err := Load(t.Context(), e)
 	if m != nil && err != nil {
 		t.Error("Load returned material and an error")
 	}
@@ -150,4 +155,6 @@ func loadErr(t *testing.T, e Entry) *LoadError {
 	return le
 }
 
-func pass(s string) secret.Text { return secret.New(s) }
+func pass(s string) func(context.Context) (secret.Text, error) {
+	return func(context.Context) (secret.Text, error) { return secret.New(s), nil }
+}

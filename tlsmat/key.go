@@ -1,6 +1,7 @@
 package tlsmat
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -43,75 +44,71 @@ var (
 )
 
 // unsupportedError is a key or an encryption that exists, but not here.
-type unsupportedError struct{ what string }
+type unsupportedError struct {
+	what       string
+	encryption bool
+}
 
 func (e *unsupportedError) Error() string { return e.what + " is not supported" }
 
 // privateKey finds and decodes the first private key of the file.
-func (f *file) privateKey(blocks []block, passphrase secret.Text) (key crypto.Signer, encrypted bool, err error) {
+func (f *file) privateKey(ctx context.Context, blocks []block, p *passphrase) (crypto.Signer, error) {
 	for _, b := range blocks {
 		if isKey(b) {
-			return f.decodeKey(b, passphrase)
+			return f.decodeKey(ctx, b, p)
 		}
 	}
 	switch {
 	case f.field == "key" && has(blocks, isCertificate):
-		return nil, false, f.fail(nil, "set "+f.configKey()+" to the file with the private key", "holds a certificate, but no private key")
+		return nil, f.fault(causeCertAsKey, nil)
 	case has(blocks, func(b block) bool { return strings.HasSuffix(b.Type, "PUBLIC KEY") }):
-		return nil, false, f.fail(nil, "set "+f.configKey()+" to the file with the private key", "holds a public key, not the private one")
+		return nil, f.fault(causePublicKey, nil)
 	}
-	return nil, false, f.fail(nil, "set "+f.configKey()+" to the file with the private key", "holds no private key")
+	return nil, f.fault(causeNoKey, nil)
 }
 
-func (f *file) decodeKey(b block, passphrase secret.Text) (key crypto.Signer, encrypted bool, err error) {
+func (f *file) decodeKey(ctx context.Context, b block, p *passphrase) (crypto.Signer, error) {
 	der := b.Bytes
-	if encrypted = b.encrypted(); encrypted {
-		if passphrase.IsZero() {
-			fail := f.fail(nil, "set "+f.passphraseKey()+`, for example to "{env:NAME}" or "{file:PATH}"`, "%v is encrypted, and no passphrase is set", b)
-			fail.code = "tls.passphrase_required"
-			return nil, true, fail
+	if b.encrypted() {
+		text, err := p.forBlock(ctx, f, b)
+		if err != nil {
+			return nil, err
 		}
-		if der, err = b.decrypt([]byte(passphrase.Reveal())); err != nil {
-			return nil, true, f.keyError(b, err, passphrase)
+		if der, err = b.decrypt([]byte(text.Reveal())); err != nil {
+			return nil, f.keyError(b, err, p)
 		}
 		defer clear(der)
 	}
-	if key, err = parseKey(b.Type, der); err != nil {
-		return nil, encrypted, f.keyError(b, err, passphrase)
+	key, err := parseKey(b.Type, der)
+	if err != nil {
+		return nil, f.keyError(b, err, p)
 	}
-	return key, encrypted, nil
+	return key, nil
 }
 
 // keyError tells a wrong passphrase, a key of an unknown kind and a damaged file apart.
-func (f *file) keyError(b block, err error, passphrase secret.Text) *LoadError {
+func (f *file) keyError(b block, err error, p *passphrase) *LoadError {
 	if errors.Is(err, errPassphrase) {
-		reason := fmt.Sprintf("%v cannot be decrypted: wrong passphrase", b)
-		if p := passphrase.Reveal(); strings.TrimSpace(p) != p {
-			reason += " (the one given begins or ends with white space)"
-		}
-		fail := f.fail(err, "correct "+f.passphraseKey(), "%s", reason)
-		fail.code = "tls.passphrase_wrong"
-		return fail
+		return p.wrong(f, b)
 	}
-	path := sanitize.Line(f.path, 1000)
+	detail := sanitize.Line(err.Error(), 300)
 	var unsupported *unsupportedError
-	if errors.As(err, &unsupported) {
-		hint := "use an RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key"
-		switch {
-		case b.encrypted():
-			hint = "encrypt the key anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in " + path + " -out FILE.key"
-		case b.Type == "OPENSSH PRIVATE KEY":
-			hint = "convert a copy of it: ssh-keygen -p -m PKCS8 -f FILE.key"
-		}
-		return f.fail(err, hint, "%v: %v", b, err)
+	if !errors.As(err, &unsupported) {
+		return f.fault(causeDamagedKey, err, "block", b.String(), "detail", detail)
 	}
-	return f.fail(err, "restore the key from its source", "%v is not a valid private key: %v", b, err)
+	switch {
+	case b.Type == "OPENSSH PRIVATE KEY":
+		return f.fault(causeOpenSSH, err, "block", b.String())
+	case unsupported.encryption:
+		return f.fault(causeForeignCipher, err, "block", b.String(), "detail", unsupported.what, "inform", b.inform())
+	}
+	return f.fault(causeForeignKey, err, "block", b.String(), "detail", unsupported.what)
 }
 
 // parseKey decodes PKCS#8, PKCS#1 or SEC 1, whatever the label says: files with a wrong one exist.
 func parseKey(label string, der []byte) (crypto.Signer, error) {
 	if name := foreignKey(label); name != "" {
-		return nil, &unsupportedError{name}
+		return nil, &unsupportedError{what: name}
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -131,11 +128,11 @@ func parseKey(label string, der []byte) (crypto.Signer, error) {
 		return key, nil
 	case *ecdsa.PrivateKey:
 		if key.Curve == elliptic.P224() { // has no TLS signature scheme (RFC 8446 §4.2.3)
-			return nil, &unsupportedError{"an ECDSA key on the curve P-224"}
+			return nil, &unsupportedError{what: "an ECDSA key on the curve P-224"}
 		}
 		return key, nil
 	}
-	return nil, &unsupportedError{"a key agreement key, which cannot sign,"}
+	return nil, &unsupportedError{what: "a key agreement key, which cannot sign,"}
 }
 
 func foreignKey(label string) string {
@@ -160,7 +157,7 @@ func keyFault(label string, der []byte, err error) error {
 			PublicKey  asn1.BitString        `asn1:"optional,explicit,tag:1"`
 		}
 		if _, e := asn1.Unmarshal(der, &sec1); e == nil && sec1.Curve != nil && !tlsCurves[sec1.Curve.String()] {
-			return &unsupportedError{"an ECDSA key on the curve " + curveName(sec1.Curve)}
+			return &unsupportedError{what: "an ECDSA key on the curve " + curveName(sec1.Curve)}
 		}
 		return err
 	}
@@ -175,12 +172,12 @@ func keyFault(label string, der []byte, err error) error {
 	case "1.2.840.10045.2.1":
 		var curve asn1.ObjectIdentifier
 		if _, e := asn1.Unmarshal(info.Algorithm.Parameters.FullBytes, &curve); e != nil {
-			return &unsupportedError{"an ECDSA key without a named curve"}
+			return &unsupportedError{what: "an ECDSA key without a named curve"}
 		}
 		if tlsCurves[curve.String()] {
 			return err
 		}
-		return &unsupportedError{"an ECDSA key on the curve " + curveName(curve)}
+		return &unsupportedError{what: "an ECDSA key on the curve " + curveName(curve)}
 	}
 	name, known := map[string]string{
 		"1.3.101.113":           "an Ed448 key",
@@ -191,7 +188,7 @@ func keyFault(label string, der []byte, err error) error {
 	if !known {
 		name = "a key of the algorithm " + algorithm
 	}
-	return &unsupportedError{name}
+	return &unsupportedError{what: name}
 }
 
 var tlsCurves = map[string]bool{"1.2.840.10045.3.1.7": true, "1.3.132.0.34": true, "1.3.132.0.35": true}
@@ -203,8 +200,8 @@ func curveName(oid asn1.ObjectIdentifier) string {
 	return oid.String()
 }
 
-// algorithmName describes a public key as people write it.
-func algorithmName(public any) string {
+// KeyAlgorithm describes a public key as people write it.
+func KeyAlgorithm(public any) string {
 	switch k := public.(type) {
 	case *rsa.PublicKey:
 		return fmt.Sprintf("RSA %d", k.N.BitLen())

@@ -1,37 +1,66 @@
-// Package tlsmat loads client certificates, keys and roots, and explains TLS failures.
+// Package tlsmat loads client certificates, keys and roots, and keeps them current.
 package tlsmat
 
 import (
 	"cmp"
+	"context"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"strings"
 
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
-// Entry is one entry of the configuration's "mtls".
+// Entry is one entry of the configuration's "mtls". Paths are absolute.
 type Entry struct {
-	Name       string      // used in messages
-	Cert       string      // PEM file, absolute: the certificate and its intermediates in any order; "": roots only
-	Key        string      // PEM file, absolute; "": the key is in Cert
-	Passphrase secret.Text // of the key
-	CA         string      // PEM file with roots, absolute; "": none
-	CAOnly     bool        // trust CA alone instead of CA and the system roots
+	Name string // used in messages
+
+	// Cert is a file with the certificate and its intermediates in any order: PEM, DER or PKCS#12,
+	// whatever it is called; or a pkcs11: URI. "": roots only, or an identity from elsewhere.
+	Cert string
+	// Key is a file with the private key, in the same formats, or a pkcs11: URI (RFC 7512). "": it is where Cert is.
+	Key string
+	// Passphrase opens the key or the PKCS#12; it is asked at every load that finds something
+	// encrypted, and only then. Nil: none.
+	Passphrase func(context.Context) (secret.Text, error)
+	// PassphraseCommand is a program that prints the passphrase instead; it has 10 seconds. It is run
+	// without a shell and without input. Nil: none.
+	PassphraseCommand []string
+	// Signer is the command of an external signer, which has the key and, where Cert is "", the chain.
+	Signer []string
+	// SPIFFE is the address of a Workload API, which has chain, key and further roots.
+	SPIFFE string
+	// StrictPermissions refuses a key that others can read, which is else a warning.
+	StrictPermissions bool
+
+	CA     []string // files (PEM or DER) and directories of such files, with roots
+	CAOnly bool     // trust CA alone instead of CA and the system roots
+	// ServerName is what servers must prove to be, instead of the host of the URL: a DNS name, or a
+	// SPIFFE ID such as spiffe://corp.example/wiki.
+	ServerName string
+	MinVersion uint16   // tls.VersionTLS12, which is also 0, or tls.VersionTLS13
+	Pins       []string // sha256//BASE64 of public keys (SPKI), one of which the server's chain must have
+	CRL        []string // files with revocation lists, PEM or DER
+
+	// Settings are the names of the entry's settings, by field ("cert", "key", "passphrase", "ca"),
+	// where they do not come from the configuration file, such as AUTHFETCH_CERT.
+	Settings map[string]string
 }
 
-// Material is a loaded [Entry]: a client certificate, roots, or both. It never changes. A nil
-// Material is the absence of any: the system roots and no certificate.
+// Material is a loaded [Entry], of one moment: a client certificate, roots, or both. It never
+// changes. A nil Material is the absence of any: the system roots and no certificate.
 type Material struct {
-	name   string
-	cert   *tls.Certificate // nil: roots only
-	roots  *x509.CertPool   // nil: the system's
-	bundle []*x509.Certificate
-	caOnly bool
+	name     string
+	settings map[string]string
+	cert     *tls.Certificate // nil: roots only
+	certFrom certPlace
+	trust
 
-	certFile, keyFile, caFile *file // nil: not used
+	certFile, keyFile *file // nil: not used
 
-	warnings []string // what cannot change with time
+	withdrawn error // why the certificate must not be used any more; nil: it may be
 }
 
 // LoadError says why an [Entry], or the key of [LoadKey], cannot be used.
@@ -65,140 +94,125 @@ func (e *LoadError) Hint() string { return e.hint }
 func (e *LoadError) Unwrap() error { return e.Err }
 
 // Load reads the files of e and checks that they fit together. Its error is a [*LoadError].
-func Load(e Entry) (*Material, error) {
+//
+// What keeps its key to itself ([Entry.Signer], [Entry.SPIFFE], a pkcs11: URI) is for [Open].
+func Load(ctx context.Context, e Entry) (*Material, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	var in files
+	if e.keepsKey() {
+		return nil, e.fault(causeHome, "key", nil)
+	}
+	in, err := read(e)
+	if err != nil {
+		return nil, err
+	}
+	defer in.forget()
+	return build(ctx, e, in)
+}
+
+// check refuses entries that no file could make right.
+func (e Entry) check() error {
+	homes := 0
+	for _, has := range []bool{isURI(e.Cert) && !isURI(e.Key), e.Key != "", len(e.Signer) > 0, e.SPIFFE != ""} {
+		if has {
+			homes++
+		}
+	}
+	switch {
+	case homes > 1:
+		return e.fault(causeTwoKeys, "key", nil)
+	case e.Cert == "" && e.Key != "" && !isURI(e.Key):
+		return e.fault(causeNoCert, "cert", nil)
+	case e.CAOnly && len(e.CA) == 0 && e.SPIFFE == "":
+		return e.fault(causeNoRoots, "ca_mode", nil)
+	case e.Cert == "" && len(e.CA) == 0 && homes == 0 && !e.asksMore():
+		return e.fault(causeNothing, "cert", nil)
+	case e.Passphrase != nil && len(e.PassphraseCommand) > 0:
+		return e.fault(causeTwoPassphrases, "passphrase", nil)
+	}
+	return nil
+}
+
+// asksMore reports whether the entry asks more of servers than crypto/tls does by itself.
+func (e Entry) asksMore() bool {
+	return e.ServerName != "" || len(e.Pins) > 0 || len(e.CRL) > 0 || e.MinVersion > tls.VersionTLS12
+}
+
+// inputs are what material is made of; nil where the entry names none.
+type inputs struct {
+	cert, key *file
+	ca, crl   []*file
+
+	// From a home that keeps its key to itself: the chain, leaf first, which may be empty where the
+	// entry names a file for it, the key, and further roots.
+	chain  []*x509.Certificate
+	signer crypto.Signer
+	roots  []*x509.Certificate
+}
+
+// read reads the files.
+func read(e Entry) (*inputs, error) {
+	in := &inputs{}
 	for _, f := range []struct {
 		to    **file
 		field string
 		path  string
-	}{{&in.cert, "cert", e.Cert}, {&in.key, "key", e.Key}, {&in.ca, "ca", e.CA}} {
-		if f.path == "" {
+	}{{&in.cert, "cert", e.Cert}, {&in.key, "key", e.Key}} {
+		if f.path == "" || isURI(f.path) {
 			continue
 		}
-		loaded, err := readFile(e.Name, f.field, f.path)
+		loaded, err := e.readFile(f.field, f.path)
 		if err != nil {
 			return nil, err
 		}
 		*f.to = loaded
 	}
-	m, err := build(e, in)
-	if err != nil {
+	var err error
+	if in.ca, err = readFiles(e, "ca", e.CA); err != nil {
 		return nil, err
 	}
-	for _, f := range []*file{in.cert, in.key, in.ca} {
+	in.crl, err = readFiles(e, "crl", e.CRL)
+	return in, err
+}
+
+func isURI(location string) bool { return strings.HasPrefix(location, "pkcs11:") }
+
+// all are the files among the inputs.
+func (in *inputs) all() []*file {
+	var out []*file
+	for _, f := range append(append([]*file{in.cert, in.key}, in.ca...), in.crl...) {
 		if f != nil {
-			f.data = nil // a Material lives long and needs no copy of the key
+			out = append(out, f)
 		}
 	}
-	return m, nil
+	return out
 }
 
-// check refuses entries that no file could make right.
-func (e Entry) check() error {
-	fail := func(field, code, reason, hint string) error {
-		return &LoadError{Entry: e.Name, Reason: reason, field: field, code: code, hint: hint}
+// forget drops the bytes: a Material lives long and needs no copy of the key.
+func (in *inputs) forget() {
+	for _, f := range in.all() {
+		f.data = nil
 	}
-	switch {
-	case e.Cert == "" && e.Key != "":
-		return fail("cert", "tls.cert_file", "is not set, but a key is",
-			"set "+configKey(e.Name, "cert")+" to the PEM file of the certificate that belongs to the key")
-	case e.CAOnly && e.CA == "":
-		return fail("ca_mode", "tls.ca_file", "allows only the roots of ca, but ca is not set",
-			"set "+configKey(e.Name, "ca")+", or leave ca_mode out to use the system roots")
-	case e.Cert == "" && e.CA == "":
-		return fail("cert", "tls.cert_file", "names neither a certificate nor roots",
-			"set "+configKey(e.Name, "cert")+" and "+configKey(e.Name, "key")+", or "+configKey(e.Name, "ca"))
-	}
-	return nil
 }
 
-// files are the inputs of build, nil where the entry names none.
-type files struct{ cert, key, ca *file }
-
-// build makes the material from bytes already read.
-func build(e Entry, in files) (*Material, error) {
-	m := &Material{name: e.Name, caOnly: e.CAOnly, certFile: in.cert, caFile: in.ca}
-	if in.ca != nil {
-		if err := m.loadRoots(); err != nil {
-			return nil, err
-		}
-	}
-	if in.cert == nil {
-		return m, nil
-	}
-	if err := m.loadPair(in, e.Passphrase); err != nil {
+// build makes the material from what was read.
+func build(ctx context.Context, e Entry, in *inputs) (*Material, error) {
+	m := &Material{name: e.Name, settings: e.Settings, certFile: in.cert, certFrom: e.certFrom()}
+	if err := m.loadTrust(e, in); err != nil {
 		return nil, err
 	}
-	if w := m.keyFile.permissionWarning(); w != "" {
-		m.warnings = append(m.warnings, w)
+	var err error
+	switch {
+	case in.signer != nil:
+		err = m.useHome(e, in)
+	case in.cert != nil:
+		err = m.loadPair(ctx, e, in)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return m, nil
-}
-
-// loadPair fills in the certificate chain and its key.
-func (m *Material) loadPair(in files, passphrase secret.Text) error {
-	certBlocks, err := in.cert.blocks()
-	if err != nil {
-		return err
-	}
-	m.keyFile = in.key
-	keyBlocks := certBlocks
-	if in.key == nil {
-		m.keyFile = in.cert.as("key")
-	} else if keyBlocks, err = in.key.blocks(); err != nil {
-		return err
-	}
-	if in.key != nil && !has(certBlocks, isCertificate) && has(certBlocks, isKey) && !has(keyBlocks, isKey) && has(keyBlocks, isCertificate) {
-		return in.cert.fail(nil, "swap "+in.cert.configKey()+" and "+in.key.configKey(),
-			"holds the private key, and %s holds the certificate", in.key.field)
-	}
-	certs, err := in.cert.certificates(certBlocks)
-	if err != nil {
-		return err
-	}
-	key, encrypted, err := m.keyFile.privateKey(keyBlocks, passphrase)
-	if err != nil {
-		return err
-	}
-	if !encrypted && !passphrase.IsZero() {
-		m.warnings = append(m.warnings, configKey(m.name, "passphrase")+" is set, but the key is not encrypted")
-	}
-	chain, unused := orderChain(certs, key.Public())
-	if chain == nil {
-		return mismatch(in.cert, m.keyFile, certs[0], key)
-	}
-	m.cert = &tls.Certificate{PrivateKey: newSigner(key), Leaf: chain[0]}
-	for _, c := range chain {
-		m.cert.Certificate = append(m.cert.Certificate, c.Raw)
-	}
-	m.warnings = append(m.warnings, m.chainWarnings(chain, unused)...)
-	return nil
-}
-
-// loadRoots fills in the trusted roots. Unlike [x509.CertPool.AppendCertsFromPEM] it refuses a
-// bundle of which a single certificate is damaged.
-func (m *Material) loadRoots() error {
-	blocks, err := m.caFile.blocks()
-	if err != nil {
-		return err
-	}
-	if m.bundle, err = m.caFile.certificates(blocks); err != nil {
-		return err
-	}
-	m.roots = x509.NewCertPool()
-	if !m.caOnly {
-		if m.roots, err = x509.SystemCertPool(); err != nil {
-			return m.caFile.fail(err, `install the system's CA certificates, or set `+configKey(m.name, "ca_mode")+` to "only"`,
-				"cannot be added to the system roots, which are unreadable: %v", err)
-		}
-	}
-	for _, c := range m.bundle {
-		m.roots.AddCert(c)
-	}
-	return nil
 }
 
 func configKey(entry, field string) string { return "mtls." + sanitize.Line(entry, 100) + "." + field }

@@ -8,9 +8,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,6 +35,7 @@ func TestLoadFormats(t *testing.T) {
 	ec := issuing.Issue(tlstest.Leaf{CN: "alice", Client: true, Key: ecKey})
 	rsaPair := root.Intermediate("Issuing").Issue(tlstest.Leaf{CN: "alice", Client: true, Key: rsaKey})
 	ed := root.Intermediate("Issuing").Issue(tlstest.Leaf{CN: "alice", Client: true, Key: edKey})
+	marked := root.Issue(tlstest.Leaf{CN: "alice", Client: true, Organization: "-----BEGIN CERTIFICATE-----"})
 	sec1, err := x509.MarshalECPrivateKey(ecKey)
 	if err != nil {
 		t.Fatal(err)
@@ -51,12 +55,29 @@ func TestLoadFormats(t *testing.T) {
 		return slices.Concat(root.PEM(), blocks[2], blocks[0], blocks[1])
 	}()
 
+	der := func(text []byte) []byte {
+		var all []byte
+		for b, rest := pem.Decode(text); b != nil; b, rest = pem.Decode(rest) {
+			all = append(all, b.Bytes...)
+		}
+		return all
+	}
+
 	for _, tt := range []struct {
 		name      string
 		cert, key []byte // key nil: combined
 		chain     string // common names in the order sent
 		warn      string
 	}{
+		{name: "DER", cert: block1(t, ec.CertPEM).Bytes, key: der(ec.KeyPEM), chain: "alice", warn: `"CN=Issuing", is not in the file`},
+		{name: "DER with PEM marks inside", cert: marked.Cert.Certificate[0], key: der(marked.KeyPEM), chain: "alice", warn: `"CN=Root", is not in the file`},
+		{name: "DER certificates in a row", cert: der(shuffled), key: der(ec.KeyPEM), chain: "alice Issuing Policy Root"},
+		{name: "DER and a line end", cert: append(der(ec.CertPEM), '\n'), key: append(der(ec.KeyPEM), '\r', '\n'), chain: "alice Issuing Policy"},
+		{name: "DER certificates and key in a row", cert: slices.Concat(der(ec.KeyPEM), der(ec.CertPEM)), chain: "alice Issuing Policy"},
+		{name: "DER PKCS#1", cert: der(rsaPair.CertPEM), key: x509.MarshalPKCS1PrivateKey(rsaKey), chain: "alice Issuing"},
+		{name: "DER PKCS#8 RSA", cert: rsaPair.CertPEM, key: der(rsaPair.KeyPEM), chain: "alice Issuing"},
+		{name: "DER SEC 1", cert: ec.CertPEM, key: sec1, chain: "alice Issuing Policy"},
+		{name: "DER Ed25519", cert: der(ed.CertPEM), key: der(ed.KeyPEM), chain: "alice Issuing"},
 		{name: "PKCS#8", cert: ec.CertPEM, key: ec.KeyPEM, chain: "alice Issuing Policy"},
 		{name: "PKCS#8 RSA", cert: rsaPair.CertPEM, key: rsaPair.KeyPEM, chain: "alice Issuing"},
 		{name: "Ed25519", cert: ed.CertPEM, key: ed.KeyPEM, chain: "alice Issuing"},
@@ -69,7 +90,7 @@ func TestLoadFormats(t *testing.T) {
 		{name: "key also in the certificate file", cert: slices.Concat(rsaPair.KeyPEM, ec.CertPEM), key: ec.KeyPEM, chain: "alice Issuing Policy"},
 		{name: "a stranger in the file", cert: slices.Concat(ec.CertPEM, tlstest.NewCA("Stranger").PEM()), key: ec.KeyPEM, chain: "alice Issuing Policy", warn: `"CN=Stranger"`},
 		{name: "same-named authority with another key", cert: slices.Concat(rsaPair.CertPEM, tlstest.NewCA("Root").PEM(), root.PEM()), key: rsaPair.KeyPEM, chain: "alice Issuing Root", warn: `"CN=Root"`},
-		{name: "intermediate missing", cert: block0(ec.CertPEM), key: ec.KeyPEM, chain: "alice", warn: `the issuer of the certificate, "CN=Issuing", is not in the file`},
+		{name: "intermediate missing", cert: block0(ec.CertPEM), key: ec.KeyPEM, chain: "alice", warn: `the issuer of the certificate, "CN=Issuing", is not in the file; unless it is a root`},
 		{name: "UTF-8 byte order mark", cert: append([]byte("\ufeff"), ec.CertPEM...), key: append([]byte("\ufeff"), ec.KeyPEM...), chain: "alice Issuing Policy"},
 		{name: "CRLF", cert: bytes.ReplaceAll(ec.CertPEM, []byte("\n"), []byte("\r\n")), key: bytes.ReplaceAll(ec.KeyPEM, []byte("\n"), []byte("\r\n")), chain: "alice Issuing Policy"},
 		{name: "CR", cert: bytes.ReplaceAll(ec.CertPEM, []byte("\n"), []byte("\r")), key: ec.KeyPEM, chain: "alice Issuing Policy"},
@@ -83,7 +104,7 @@ func TestLoadFormats(t *testing.T) {
 			if tt.key != nil {
 				e.Key = write(t, "key.pem", tt.key)
 			}
-			m, err := Load(e)
+			m, err := Load(t.Context(), e)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +171,15 @@ func TestLoadErrors(t *testing.T) {
 	}
 	corrupt := encode("CERTIFICATE", append([]byte{0x30, 0x82}, make([]byte, 40)...))
 	notBase64 := []byte("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n")
-	pkcs12 := []byte{0x30, 0x0d, 2, 1, 3, 0x30, 8, 6, 1, 0, 0xa0, 3, 4, 1, 0}
+	leaf, keyDER := pair.Cert.Certificate[0], block1(t, key).Bytes
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, pair.Cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilt := bytes.Clone(leaf)
+	spoilt[bytes.Index(spoilt, []byte("Corp CA"))-1] = 0x7f // the length of the issuer's name
+	dsa, _ := asn1.Marshal([]int{0, 1, 2, 3, 4, 5})
+	pkcs7, _ := asn1.Marshal(contentInfo{Type: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}, Content: asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: []byte{4, 0}}})
 
 	for _, tt := range []struct {
 		name          string
@@ -164,10 +193,19 @@ func TestLoadErrors(t *testing.T) {
 		{name: "white space", cert: []byte(" \n\n"), key: key, code: "tls.cert_file", reason: "only white space"},
 		{name: "not PEM", cert: []byte("hello"), key: key, code: "tls.cert_file", reason: "no BEGIN line"},
 		{name: "nothing but a mark", cert: []byte("-----BEGIN "), key: key, code: "tls.cert_file", reason: "no BEGIN line"},
-		{name: "DER cert", cert: pair.Cert.Certificate[0], key: key, code: "tls.cert_file", reason: "is DER", hint: "openssl x509 -inform der"},
-		{name: "DER key", cert: cert, key: block1(t, key).Bytes, code: "tls.key_file", reason: "is DER", hint: "openssl pkey -inform der"},
-		{name: "DER CA", ca: ca.Cert().Raw, code: "tls.ca_file", reason: "is DER", hint: "openssl x509 -inform der"},
-		{name: "PKCS#12", cert: pkcs12, code: "tls.cert_file", reason: "is PKCS#12", hint: "openssl pkcs12 -in"},
+		{name: "DER cut off", cert: truncated(leaf), key: key, code: "tls.cert_file", reason: fmt.Sprintf("block 1 (at byte 0) needs %d bytes, of which the file has %d", len(leaf), len(leaf)/2), hint: "copied as binary"},
+		{name: "second DER cut off", cert: slices.Concat(ca.Cert().Raw, truncated(leaf)), key: key, code: "tls.cert_file", reason: fmt.Sprintf("block 2 (at byte %d) needs", len(ca.Cert().Raw))},
+		{name: "DER and then something", cert: slices.Concat(leaf, []byte("more")), key: key, code: "tls.cert_file", reason: fmt.Sprintf("block 2 (at byte %d) is not", len(leaf))},
+		{name: "DER key in the certificate's place", cert: keyDER, key: key, code: "tls.cert_file", reason: "holds a private key, but no certificate"},
+		{name: "DER swapped", cert: keyDER, key: leaf, code: "tls.cert_file", reason: "holds the private key, and mtls.corp.key holds the certificate"},
+		{name: "DER cert in the key's place", cert: cert, key: leaf, code: "tls.key_file", reason: "a certificate, but no private key"},
+		{name: "DER public key", cert: cert, key: public, code: "tls.key_file", reason: "public key"},
+		{name: "DER request", cert: request, key: key, code: "tls.cert_file", reason: "not signed yet"},
+		{name: "DER of something else", cert: []byte{0x30, 3, 2, 1, 7}, key: key, code: "tls.cert_file", reason: "only block 1 (DATA, at byte 0)"},
+		{name: "DER damaged", cert: spoilt, key: key, code: "tls.cert_file", reason: "block 1 (CERTIFICATE, at byte 0) is not a valid certificate"},
+		{name: "DER DSA key", cert: cert, key: dsa, code: "tls.key_file", reason: "a DSA key is not supported"},
+		{name: "DER PKCS#7", cert: pkcs7, key: key, code: "tls.cert_file", reason: "PKCS#7", hint: "openssl pkcs7 -print_certs -inform der -in"},
+		{name: "BER", cert: []byte{0x30, 0x80, 2, 1, 3, 0, 0}, code: "tls.cert_file", reason: "BER with indefinite lengths", hint: "openssl pkcs12 -in"},
 		{name: "UTF-16", cert: utf16le(cert), key: key, code: "tls.cert_file", reason: "UTF-16"},
 		{name: "UTF-16 without a mark", cert: utf16le(cert)[2:], key: key, code: "tls.cert_file", reason: "UTF-16"},
 		{name: "escaped line ends", cert: cert, key: escaped(key), code: "tls.key_file", reason: `the characters \n`},
@@ -178,7 +216,7 @@ func TestLoadErrors(t *testing.T) {
 		{name: "BEGIN and END differ", cert: bytes.Replace(cert, []byte("END CERTIFICATE"), []byte("END KEY"), 1), key: key, code: "tls.cert_file", reason: "ends as another"},
 		{name: "BEGIN line damaged", cert: []byte("-----BEGIN CERTIFICATE\nAAAA"), key: key, code: "tls.cert_file", reason: "damaged BEGIN line"},
 		{name: "END line damaged", cert: []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE"), key: key, code: "tls.cert_file", reason: "damaged END line"},
-		{name: "cert and key swapped", cert: key, key: cert, code: "tls.cert_file", reason: "holds the private key, and key holds the certificate", hint: "swap mtls.corp.cert and mtls.corp.key"},
+		{name: "cert and key swapped", cert: key, key: cert, code: "tls.cert_file", reason: "holds the private key, and mtls.corp.key holds the certificate", hint: "swap mtls.corp.cert and mtls.corp.key"},
 		{name: "key without cert", cert: key, code: "tls.cert_file", reason: "private key, but no certificate"},
 		{name: "cert in the key's place", cert: cert, key: cert, code: "tls.key_file", reason: "a certificate, but no private key", hint: "mtls.corp.key"},
 		{name: "combined without key", cert: cert, code: "tls.key_file", reason: "no private key", hint: "mtls.corp.key"},
@@ -203,17 +241,20 @@ func TestLoadErrors(t *testing.T) {
 		{name: "CA bundle cut off", ca: slices.Concat(ca.PEM(), truncated(ca.PEM())), code: "tls.ca_file", reason: "block 2 (line "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e := Entry{Name: "corp"}
+			e, ca := Entry{Name: "corp"}, ""
 			paths := map[string]string{}
 			for _, f := range []struct {
 				field string
 				to    *string
 				data  []byte
-			}{{"cert", &e.Cert, tt.cert}, {"key", &e.Key, tt.key}, {"ca", &e.CA, tt.ca}} {
+			}{{"cert", &e.Cert, tt.cert}, {"key", &e.Key, tt.key}, {"ca", &ca, tt.ca}} {
 				if f.data != nil {
 					*f.to = write(t, f.field+".pem", f.data)
 					paths[*f.to] = f.field
 				}
+			}
+			if ca != "" {
+				e.CA = []string{ca}
 			}
 			err := loadErr(t, e)
 			if err == nil {
@@ -249,6 +290,10 @@ func TestLoadPaths(t *testing.T) {
 	if err := os.Truncate(huge, maxFile+1); err != nil {
 		t.Fatal(err)
 	}
+	dangling := filepath.Join(dir, "link.key")
+	if err := os.Symlink("nowhere.key", dangling); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name  string
 		entry Entry
@@ -258,14 +303,21 @@ func TestLoadPaths(t *testing.T) {
 	}{
 		{"cert missing", Entry{Cert: dir + "/none", Key: key}, "tls.cert_file", "does not exist", fs.ErrNotExist},
 		{"key missing", Entry{Cert: cert, Key: dir + "/none"}, "tls.key_file", "does not exist", fs.ErrNotExist},
-		{"CA missing", Entry{CA: dir + "/none"}, "tls.ca_file", "does not exist", fs.ErrNotExist},
+		{"CA missing", Entry{CA: []string{dir + "/none"}}, "tls.ca_file", "does not exist", fs.ErrNotExist},
 		{"a directory", Entry{Cert: dir, Key: key}, "tls.cert_file", "is a directory", nil},
 		{"a device", Entry{Cert: cert, Key: os.DevNull}, "tls.key_file", "not a regular file", nil},
 		{"below a file", Entry{Cert: cert + "/x", Key: key}, "tls.cert_file", "not a directory", nil},
-		{"too large", Entry{CA: huge}, "tls.ca_file", "larger than", nil},
+		{"too large", Entry{CA: []string{huge}}, "tls.ca_file", "larger than", nil},
 		{"key alone", Entry{Key: key}, "tls.cert_file", "is not set, but a key is", nil},
 		{"nothing", Entry{}, "tls.cert_file", "neither", nil},
-		{"only, without CA", Entry{Cert: cert, Key: key, CAOnly: true}, "tls.ca_file", "ca is not set", nil},
+		{"a link to nowhere", Entry{Cert: cert, Key: dangling}, "tls.key_file", "is a symbolic link to nowhere.key, which does not exist", fs.ErrNotExist},
+		{"key and signer", Entry{Cert: cert, Key: key, Signer: []string{"x"}}, "tls.key_file", "names more than one place where the key is", nil},
+		{"token and key", Entry{Cert: "pkcs11:object=x", Key: key}, "tls.key_file", "names more than one place where the key is", nil},
+		{"token and token", Entry{Cert: "pkcs11:object=x", Key: "pkcs11:object=y"}, "tls.key_file", "only files can be used here", nil},
+		{"signer here", Entry{Cert: cert, Signer: []string{"x"}}, "tls.key_file", "only files can be used here", nil},
+		{"token here", Entry{Cert: cert, Key: "pkcs11:object=x"}, "tls.key_file", "only files can be used here", nil},
+		{"passphrase twice", Entry{Cert: cert, Key: key, Passphrase: pass("x"), PassphraseCommand: []string{"x"}}, "tls.passphrase_unavailable", "mtls.corp.passphrase: is set, and mtls.corp.passphrase_command too", nil},
+		{"only, without CA", Entry{Cert: cert, Key: key, CAOnly: true}, "tls.ca_file", "mtls.corp.ca, which is not set", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.entry.Name = "corp"
@@ -307,16 +359,16 @@ func TestLoadUnreadable(t *testing.T) {
 func TestRoots(t *testing.T) {
 	a, b := tlstest.NewCA("A"), tlstest.NewCA("B")
 	bundle := write(t, "ca.pem", []byte("# our roots\n"), a.PEM(), []byte("# the second\n"), b.PEM())
-	only, err := Load(Entry{Name: "corp", CA: bundle, CAOnly: true})
+	only, err := Load(t.Context(), Entry{Name: "corp", CA: []string{bundle}, CAOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := a.Pool()
 	want.AddCert(b.Cert())
-	if got := only.TLSConfig(nil).RootCAs; !got.Equal(want) {
+	if got := only.TLSConfig("host").RootCAs; !got.Equal(want) {
 		t.Error("only: the pool is not the bundle")
 	}
-	added, err := Load(Entry{Name: "corp", CA: bundle})
+	added, err := Load(t.Context(), Entry{Name: "corp", CA: []string{bundle}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +378,7 @@ func TestRoots(t *testing.T) {
 	}
 	system.AddCert(a.Cert())
 	system.AddCert(b.Cert())
-	if got := added.TLSConfig(nil).RootCAs; !got.Equal(system) {
+	if got := added.TLSConfig("host").RootCAs; !got.Equal(system) {
 		t.Error("add: the pool is not the system's and the bundle")
 	}
 	if added.Leaf() != nil || added.Certificate() != nil {
@@ -357,5 +409,20 @@ func TestHalfRenewed(t *testing.T) {
 		if err == nil || err.Code() != "tls.key_mismatch" || strings.Contains(err.Reason, text) != tt.want {
 			t.Errorf("key newer by %v: %v", tt.age, err)
 		}
+	}
+}
+
+// An entry may ask more of servers without naming roots or a certificate.
+func TestEntryOfDemandsAlone(t *testing.T) {
+	for name, e := range map[string]Entry{
+		"pins": {Pins: []string{"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}}, "server name": {ServerName: "wiki.corp.example"}, "version": {MinVersion: tls.VersionTLS13},
+	} {
+		e.Name = "corp"
+		if m, err := Load(t.Context(), e); err != nil || m.Leaf() != nil {
+			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+	if _, err := Load(t.Context(), Entry{Name: "corp", MinVersion: tls.VersionTLS12}); err == nil {
+		t.Error("an entry of nothing loads")
 	}
 }

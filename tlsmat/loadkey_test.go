@@ -64,10 +64,11 @@ func TestLoadKey(t *testing.T) {
 		{name: "PKCS#8 ECDSA", pem: encode("PRIVATE KEY", pkcs8(ecKey)), key: ecKey},
 		{name: "PKCS#8 Ed25519", pem: encode("PRIVATE KEY", pkcs8(edKey)), key: edKey},
 		{name: "PKCS#1", pem: encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), key: rsaKey},
+		{name: "DER", pem: pkcs8(edKey), key: edKey},
 		{name: "SEC 1", pem: encode("EC PRIVATE KEY", sec1), key: ecKey},
 		{name: "after a certificate", pem: slices.Concat(tlstest.NewCA("CA").PEM(), encode("PRIVATE KEY", pkcs8(ecKey))), key: ecKey},
 		{name: "needless passphrase", pem: encode("PRIVATE KEY", pkcs8(ecKey)), key: ecKey, passphrase: "x", warn: signingPassphrase + " is set, but the key is not encrypted"},
-		{name: "others may read it", pem: encode("PRIVATE KEY", pkcs8(ecKey)), key: ecKey, mode: 0o644, warn: signingKey + " "},
+		{name: "others may read it", pem: encode("PRIVATE KEY", pkcs8(ecKey)), key: ecKey, mode: 0o644, warn: "is open to every user of this machine (mode 0644); run chmod 600"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.mode != 0 && runtime.GOOS == "windows" {
@@ -159,7 +160,7 @@ func TestLoadKeyErrors(t *testing.T) {
 		{name: "certificate", code: "tls.key_file", pem: pair.CertPEM, reason: "holds a certificate, but no private key", hint: "set " + signingKey + " to the file"},
 		{name: "public key", code: "tls.key_file", pem: encode("PUBLIC KEY", public), reason: "holds a public key", hint: "set " + signingKey},
 		{name: "spoilt", code: "tls.key_file", pem: encode("PRIVATE KEY", []byte{0x30, 1, 0}), reason: "is not a valid private key"},
-		{name: "no passphrase", code: "tls.passphrase_required", pem: encrypted, reason: "no passphrase is set", hint: "set " + signingPassphrase + ", for example"},
+		{name: "no passphrase", code: "tls.passphrase_required", pem: encrypted, reason: "no passphrase is set", hint: "set " + signingPassphrase + ";"},
 		{name: "wrong passphrase", code: "tls.passphrase_wrong", pem: encrypted, passphrase: canaryPassphrase, reason: "wrong passphrase", hint: "correct " + signingPassphrase},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

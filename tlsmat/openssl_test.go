@@ -1,15 +1,13 @@
 package tlsmat
 
 import (
-	"bufio"
-	"crypto/tls"
-	"errors"
+	"crypto/x509"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 )
@@ -54,13 +52,19 @@ func TestOpenSSLKeys(t *testing.T) {
 		{name: "legacy AES-256 RSA", kind: "rsa", args: []string{"rsa", "-aes256", "-traditional"}},
 		{name: "legacy triple DES EC", kind: "ec", args: []string{"ec", "-des3"}},
 		{name: "PBES1 triple DES", kind: "ec", args: append(pkcs8, "-v1", "PBE-SHA1-3DES"), code: "tls.key_file", reason: "the encryption PBES1 (PKCS#12) is not supported"},
-		{name: "unsupported PRF", kind: "ec", args: append(pkcs8, "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA512-256"), code: "tls.key_file", reason: "PBKDF2 with the function"},
-		{name: "unsupported cipher", kind: "ec", args: append(pkcs8, "-v2", "camellia-256-cbc"), code: "tls.key_file", reason: "the encryption 1.2.392"},
+		{name: "PBES1 DES", kind: "ec", args: append(pkcs8, "-v1", "PBE-MD5-DES", "-provider", "default", "-provider", "legacy"), code: "tls.key_file", reason: "the encryption PBES1 (PKCS#5 v1.5) is not supported"},
+		{name: "Camellia", kind: "ec", args: append(pkcs8, "-v2", "camellia-256-cbc"), code: "tls.key_file", reason: "the encryption Camellia is not supported"},
+		{name: "ARIA", kind: "ec", args: append(pkcs8, "-v2", "aria-256-cbc"), code: "tls.key_file", reason: "the encryption ARIA is not supported"},
+		{name: "SM4", kind: "ec", args: append(pkcs8, "-v2", "sm4-cbc"), code: "tls.key_file", reason: "the encryption SM4 is not supported"},
+		{name: "SEED", kind: "ec", args: append(pkcs8, "-v2", "seed-cbc", "-provider", "default", "-provider", "legacy"), code: "tls.key_file", reason: "the encryption SEED is not supported"},
+		{name: "RC2", kind: "ec", args: append(pkcs8, "-v2", "rc2-cbc", "-provider", "default", "-provider", "legacy"), code: "tls.key_file", reason: "the encryption RC2 is not supported"},
+		{name: "Blowfish", kind: "ec", args: append(pkcs8, "-v2", "bf-cbc", "-provider", "default", "-provider", "legacy"), code: "tls.key_file", reason: "the encryption Blowfish is not supported"},
+		{name: "CAST5", kind: "ec", args: append(pkcs8, "-v2", "cast5-cbc", "-provider", "default", "-provider", "legacy"), code: "tls.key_file", reason: "the encryption CAST5 is not supported"},
+		{name: "AES in OFB mode", kind: "ec", args: append(pkcs8, "-v2", "aes-256-ofb"), code: "tls.key_file", reason: "the encryption AES in another mode than CBC is not supported"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			key := filepath.Join(t.TempDir(), "enc.key")
-			args := append([]string{}, tt.args...)
-			args = append(args, "-in", plain[tt.kind], "-out", key)
+			args := slices.Concat(tt.args, []string{"-in", plain[tt.kind], "-out", key})
 			if tt.args[0] == "ec" || tt.args[0] == "rsa" {
 				args = append(args, "-passout", "pass:"+right)
 			} else {
@@ -170,8 +174,8 @@ func TestOpenSSLFiles(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"PKCS#12", []string{"pkcs12", "-export", "-in", cert, "-inkey", key, "-passout", "pass:x"}, "is PKCS#12"},
-		{"DER", []string{"x509", "-in", cert, "-outform", "der"}, "is DER"},
+		{"request in DER", []string{"req", "-new", "-key", key, "-subj", "/CN=x", "-outform", "der"}, "not signed yet"},
+		{"PKCS#7 in DER", []string{"crl2pkcs7", "-nocrl", "-certfile", cert, "-outform", "der"}, "PKCS#7"},
 		{"request", []string{"req", "-new", "-key", key, "-subj", "/CN=x"}, "not signed yet"},
 		{"trusted certificate", []string{"x509", "-in", cert, "-trustout", "-addtrust", "clientAuth"}, "OpenSSL's own trusted form"},
 		{"PKCS#7", []string{"crl2pkcs7", "-nocrl", "-certfile", cert}, "PKCS#7"},
@@ -179,7 +183,7 @@ func TestOpenSSLFiles(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			openssl(t, append(tt.args, "-out", out)...)
-			for field, e := range map[string]Entry{"cert": {Name: "corp", Cert: out, Key: key}, "ca": {Name: "corp", CA: out}} {
+			for field, e := range map[string]Entry{"cert": {Name: "corp", Cert: out, Key: key}, "ca": {Name: "corp", CA: []string{out}}} {
 				err := loadErr(t, e)
 				if err == nil || err.Code() != "tls."+field+"_file" || !strings.Contains(err.Reason, tt.want) || !strings.Contains(err.Error(), out) {
 					t.Errorf("%s: %v, want %q", field, err, tt.want)
@@ -189,136 +193,151 @@ func TestOpenSSLFiles(t *testing.T) {
 	}
 }
 
-// sServer starts openssl s_server, which demands a client certificate issued by clients.
-func sServer(t *testing.T, servers, clients *tlstest.CA, args ...string) (addr string) {
-	t.Helper()
+// TestOpenSSLMatrix opens each combination of cipher and function that the tool writes, in PEM and
+// in DER, and calls each wrong passphrase wrong.
+func TestOpenSSLMatrix(t *testing.T) {
 	needOpenSSL(t)
-	dir := t.TempDir()
-	cert, key, err := servers.Issue(tlstest.Leaf{CN: "s", Hosts: []string{"127.0.0.1"}}).Write(dir, "server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := write(t, "clients.pem", clients.PEM())
-	cmd := exec.Command("openssl", append([]string{"s_server", "-accept", "127.0.0.1:0", "-www", "-cert", cert, "-key", key,
-		"-CAfile", ca, "-verify_return_error"}, args...)...)
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	found := make(chan string, 1)
-	go func() {
-		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			if addr, ok := strings.CutPrefix(lines.Text(), "ACCEPT "); ok {
-				found <- addr
-			}
-		}
-		close(found)
-	}()
-	select {
-	case addr, ok := <-found:
-		if !ok {
-			t.Fatal("openssl s_server ended before it listened")
-		}
-		return addr
-	case <-time.After(20 * time.Second):
-		t.Fatal("openssl s_server does not listen")
-	}
-	return ""
-}
-
-func TestExplainOpenSSLServer(t *testing.T) {
-	needOpenSSL(t)
-	servers, clients, others := tlstest.NewCA("Servers"), tlstest.NewCA("Clients"), tlstest.NewCA("Others")
-	now := time.Now()
-	incomplete := clients.Intermediate("Issuing").Issue(tlstest.Leaf{CN: "alice", Client: true})
-	incomplete.CertPEM = block0(incomplete.CertPEM)
-	for _, tt := range []struct {
-		name    string
-		pair    *tlstest.Pair
-		roots   *tlstest.CA // nil: servers
-		host    string      // "": 127.0.0.1
-		args    []string
-		other   bool   // the server knows only the name other.test
-		code    string // "": accepted
-		message string
-	}{
-		{name: "accepted", pair: clients.Issue(tlstest.Leaf{CN: "alice", Client: true})},
-		{name: "no certificate", code: "tls.client_cert_required", message: `it accepts certificates of "CN=Clients"`},
-		{name: "unknown authority", pair: others.Issue(tlstest.Leaf{CN: "alice", Client: true}), code: "tls.client_ca_unknown", message: `"CN=Others"`},
-		{name: "missing intermediate", pair: incomplete, code: "tls.client_ca_unknown", message: `"CN=Issuing"`},
-		{name: "expired", pair: clients.Issue(tlstest.Leaf{CN: "alice", Client: true, NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), code: "tls.client_cert_expired", message: "expired on"},
-		{name: "not yet valid", pair: clients.Issue(tlstest.Leaf{CN: "alice", Client: true, NotBefore: now.Add(time.Hour)}), code: "tls.client_cert_expired", message: "not valid before"},
-		{name: "wrong usage", pair: clients.Issue(tlstest.Leaf{CN: "alice"}), code: "tls.client_cert_rejected", message: "extended key usage is serverAuth"},
-		{name: "other signatures wanted", pair: clients.Issue(tlstest.Leaf{CN: "alice", Client: true}), args: []string{"-client_sigalgs", "RSA-PSS+SHA256:RSA+SHA256"}, code: "tls.client_cert_rejected", message: "accepts no signature"},
-		{name: "unknown server authority", pair: clients.Issue(tlstest.Leaf{CN: "alice", Client: true}), roots: others, code: "tls.server_ca_unknown", message: `"CN=Servers"`},
-		{name: "other host name", pair: clients.Issue(tlstest.Leaf{CN: "alice", Client: true}), host: "site.test", code: "tls.hostname_mismatch", message: "127.0.0.1"},
-		{name: "unrecognised name", host: "unknown.test", pair: clients.Issue(tlstest.Leaf{CN: "alice", Client: true}), other: true, code: "tls.unrecognized_name", message: "alert 112"},
-	} {
-		for name, flag := range map[string]string{"TLS 1.2": "-tls1_2", "TLS 1.3": "-tls1_3"} {
-			t.Run(tt.name+" "+name, func(t *testing.T) {
-				args := append([]string{"-Verify", "5", flag}, tt.args...)
-				if tt.other {
-					cert, key, err := servers.Issue(tlstest.Leaf{CN: "o", Hosts: []string{"other.test"}}).Write(t.TempDir(), "other")
-					if err != nil {
-						t.Fatal(err)
+	const right = "correct horse 4 battery"
+	p := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true})
+	cert, plain := write(t, "cert.pem", p.CertPEM), write(t, "plain.pem", p.KeyPEM)
+	for _, cipher := range []string{"aes-128-cbc", "aes-192-cbc", "aes-256-cbc", "des3", "des-cbc"} {
+		for _, prf := range []string{"hmacWithMD5", "hmacWithSHA1", "hmacWithSHA224", "hmacWithSHA256", "hmacWithSHA384", "hmacWithSHA512", "hmacWithSHA512-224", "hmacWithSHA512-256", "scrypt"} {
+			t.Run(cipher+" "+prf, func(t *testing.T) {
+				derive := []string{"-v2prf", prf}
+				if prf == "scrypt" {
+					derive = []string{"-scrypt", "-scrypt_N", "1024"}
+				}
+				forms := []string{"pem"}
+				if prf == "hmacWithSHA256" {
+					forms = append(forms, "der")
+				}
+				for _, form := range forms {
+					key := filepath.Join(t.TempDir(), "key")
+					openssl(t, slices.Concat([]string{"pkcs8", "-topk8", "-in", plain, "-v2", cipher}, derive,
+						[]string{"-passout", "pass:" + right, "-outform", form, "-out", key, "-provider", "default", "-provider", "legacy"})...)
+					e := Entry{Name: "corp", Cert: cert, Key: key, Passphrase: pass(right)}
+					if err := loadErr(t, e); err != nil {
+						t.Fatalf("%s: %v", form, err)
 					}
-					args = append(args, "-servername", "other.test", "-servername_fatal", "-cert2", cert, "-key2", key)
-				}
-				roots := servers
-				if tt.roots != nil {
-					roots = tt.roots
-				}
-				addr := sServer(t, servers, clients, args...)
-				m, seen := load(t, tt.pair, roots.PEM()), &Seen{}
-				client := m.TLSConfig(seen)
-				client.ServerName = "127.0.0.1"
-				if tt.host != "" {
-					client.ServerName = tt.host
-				}
-				err := rejection(t, addr, client)
-				if tt.code == "" {
-					if err != nil || !seen.Sent() {
-						t.Errorf("%v, sent %v", err, seen.Sent())
+					for i := range 5 {
+						e.Passphrase = pass(fmt.Sprint("wrong ", i))
+						if err := loadErr(t, e); err == nil || !produced(causePassphraseWrong, "key", err.Code(), err.Reason, err.Hint()) {
+							t.Fatalf("%s: with a wrong passphrase: %v", form, err)
+						}
 					}
-					return
 				}
-				check(t, Explain(err, "site.test", m, seen), tt.code, tt.message, "")
 			})
 		}
 	}
-	t.Run("old versions only", func(t *testing.T) {
-		addr := sServer(t, servers, clients, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
-		m := load(t, nil, servers.PEM())
-		client := m.TLSConfig(nil)
-		client.ServerName = "127.0.0.1"
-		check(t, Explain(rejection(t, addr, client), "site.test", m, nil), "tls.version", "share no TLS version", "TLS 1.2")
-	})
-	t.Run("renegotiation is not asked for by accident", func(t *testing.T) {
-		addr := sServer(t, servers, clients, "-tls1_2")
-		m, seen := load(t, nil, servers.PEM()), &Seen{}
-		client := m.TLSConfig(seen)
-		client.ServerName = "127.0.0.1"
-		if err := rejection(t, addr, client); err != nil || seen.Asked() {
-			t.Errorf("%v, asked %v", err, seen.Asked())
-		}
-	})
 }
 
-// rejection does a handshake and waits a moment for what the server thinks of it.
-func rejection(t *testing.T, addr string, config *tls.Config) error {
-	t.Helper()
-	conn, err := tls.Dial("tcp", addr, config)
-	if err != nil {
-		return err
+func TestOpenSSLPKCS12(t *testing.T) {
+	needOpenSSL(t)
+	const right = "correct horse 4 battery"
+	p := tlstest.NewCA("Root").Intermediate("Policy").Intermediate("Issuing").Issue(tlstest.Leaf{CN: "alice", Client: true})
+	certs, key := write(t, "certs.pem", p.CertPEM), write(t, "key.pem", p.KeyPEM)
+	legacy := []string{"-provider", "default", "-provider", "legacy"}
+	for _, tt := range []struct {
+		name       string
+		args       []string
+		passphrase string
+		cause      Cause // zero: it loads
+		text       string
+	}{
+		{name: "default", passphrase: right},
+		{name: "-legacy", args: []string{"-legacy"}, passphrase: right},
+		{name: "empty passphrase"},
+		{name: "-legacy with an empty passphrase", args: []string{"-legacy"}},
+		{name: "nothing encrypted", args: []string{"-keypbe", "NONE", "-certpbe", "NONE"}, passphrase: right},
+		{name: "key not encrypted", args: []string{"-keypbe", "NONE"}, passphrase: right},
+		{name: "certificates not encrypted", args: []string{"-certpbe", "NONE"}, passphrase: right},
+		{name: "AES-128, SHA-1", args: []string{"-keypbe", "AES-128-CBC", "-certpbe", "AES-192-CBC", "-macalg", "sha1"}, passphrase: right},
+		{name: "SHA-512", args: []string{"-macalg", "sha512"}, passphrase: right},
+		{name: "triple DES", args: []string{"-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES"}, passphrase: right},
+		{name: "many iterations", args: []string{"-iter", "200000"}, passphrase: right},
+		{name: "-nomaciter", args: []string{"-nomaciter"}, passphrase: right},
+		{name: "nothing encrypted, no MAC", args: []string{"-keypbe", "NONE", "-certpbe", "NONE", "-nomac"}},
+		{name: "-nomac", args: []string{"-nomac"}, passphrase: right, cause: causeNoMAC, text: "has no MAC"},
+		{name: "SHA-384", args: []string{"-macalg", "sha384"}, passphrase: right, cause: causePKCS12Foreign, text: "a MAC with SHA-384"},
+		{name: "RC4", args: append([]string{"-keypbe", "PBE-SHA1-RC4-128"}, legacy...), passphrase: right, cause: causePKCS12Foreign, text: "PBES1 (PKCS#12)"},
+		{name: "Camellia", args: []string{"-certpbe", "camellia-256-cbc"}, passphrase: right, cause: causePKCS12Foreign, text: "the encryption Camellia"},
+		{name: "too many iterations", args: []string{"-iter", "2000001"}, passphrase: right, cause: causeCostly, text: "2000001 iterations"},
+		{name: "no key", args: []string{"-nokeys"}, passphrase: right, cause: causePKCS12Damaged, text: "private key missing"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "identity.pem") // whatever it is called
+			args := slices.Concat([]string{"pkcs12", "-export", "-in", certs, "-out", out, "-passout", "pass:" + tt.passphrase}, tt.args)
+			if tt.name != "no key" {
+				args = append(args, "-inkey", key)
+			}
+			openssl(t, args...)
+			e := Entry{Name: "corp", Cert: out}
+			if tt.passphrase != "" {
+				e.Passphrase = pass(tt.passphrase)
+			}
+			m, err := Load(t.Context(), e)
+			if tt.cause.ID != "" {
+				le, ok := err.(*LoadError)
+				if !ok || !produced(tt.cause, le.field, le.Code(), le.Reason, le.Hint()) || !strings.Contains(le.Reason, tt.text) {
+					t.Errorf("%v, want %s %q", err, tt.cause.ID, tt.text)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, der := range m.Certificate().Certificate {
+				c, err := x509.ParseCertificate(der)
+				if err != nil {
+					t.Fatal(err)
+				}
+				names = append(names, c.Subject.CommonName)
+			}
+			if got := strings.Join(names, " "); got != "alice Issuing Policy" || len(m.doubts) != 0 {
+				t.Errorf("chain %q, %v", got, m.doubts)
+			}
+			if tt.passphrase == "" {
+				return
+			}
+			wrong := 60
+			if tt.name == "many iterations" {
+				wrong = 1
+			}
+			for i := range wrong {
+				e.Passphrase = pass(fmt.Sprint("wrong ", i))
+				if err := loadErr(t, e); err == nil || !produced(causePassphraseWrong, "cert", err.Code(), err.Reason, err.Hint()) {
+					t.Fatalf("with a wrong passphrase: %v", err)
+				}
+			}
+		})
 	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetReadDeadline(time.Now().Add(time.Second))
-	if _, err = conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil
+}
+
+// TestOpenSSLDER loads what the tool writes in DER, the keys in each of their forms.
+func TestOpenSSLDER(t *testing.T) {
+	needOpenSSL(t)
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		name      string
+		new, form []string
+	}{
+		{"RSA in PKCS#8", []string{"-newkey", "rsa:2048"}, []string{"pkcs8", "-topk8", "-nocrypt"}},
+		{"RSA in PKCS#1", []string{"-newkey", "rsa:2048"}, []string{"rsa", "-traditional"}},
+		{"ECDSA in PKCS#8", []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"}, []string{"pkcs8", "-topk8", "-nocrypt"}},
+		{"ECDSA in SEC 1", []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"}, []string{"ec"}},
+		{"Ed25519", []string{"-newkey", "ed25519"}, []string{"pkey"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cert, key := filepath.Join(dir, tt.name+" cert"), filepath.Join(dir, tt.name+" key")
+			openssl(t, slices.Concat([]string{"req", "-x509", "-nodes", "-subj", "/CN=x", "-outform", "der", "-out", cert, "-keyout", key + " pem"}, tt.new)...)
+			openssl(t, slices.Concat(tt.form, []string{"-in", key + " pem", "-outform", "der", "-out", key})...)
+			for name, e := range map[string]Entry{"pair": {Cert: cert, Key: key}, "roots": {CA: []string{cert}}} {
+				e.Name = "corp"
+				if err := loadErr(t, e); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
 	}
-	return err
 }

@@ -105,12 +105,19 @@ func TestDecryptPKCS8(t *testing.T) {
 		{"scrypt, other costs", func(p *pbes2) { p.kdf, p.params = oidScrypt, scryptParams{salt, 16, 1, 1, 0} }, "wrong passphrase"},
 		{"scrypt, too much memory", func(p *pbes2) { p.kdf, p.params = oidScrypt, scryptParams{salt, 1 << 22, 1, 1, 0} }, "cost N=4194304, r=1, p=1"},
 		{"scrypt, huge r", func(p *pbes2) { p.kdf, p.params = oidScrypt, scryptParams{salt, 2, 1 << 60, 1, 0} }, "cost N=2"},
+		{"scrypt, too much work", func(p *pbes2) { p.kdf, p.params = oidScrypt, scryptParams{salt, 1 << 18, 8, 4, 0} }, "cost N=262144, r=8, p=4"},
 		{"scrypt, huge p", func(p *pbes2) { p.kdf, p.params = oidScrypt, scryptParams{salt, 2, 1, 1 << 60, 0} }, "cost N=2"},
 		{"scrypt, N no power of two", func(p *pbes2) { p.kdf, p.params = oidScrypt, scryptParams{salt, 3, 1, 1, 0} }, "damaged"},
 		{"scrypt, r zero", func(p *pbes2) { p.kdf, p.params = oidScrypt, scryptParams{salt, 2, 0, 1, 0} }, "damaged"},
 		{"unknown cipher", func(p *pbes2) { p.cipher = prf.Algorithm }, "encryption 1.2.3"},
 		{"RC2", func(p *pbes2) { p.cipher = asn1.ObjectIdentifier{1, 2, 840, 113549, 3, 2} }, "encryption RC2"},
-		{"DES", func(p *pbes2) { p.cipher = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 7} }, "encryption DES"},
+		{"RC4", func(p *pbes2) { p.cipher = asn1.ObjectIdentifier{1, 2, 840, 113549, 3, 4} }, "encryption RC4"},
+		{"DES in OFB mode", func(p *pbes2) { p.cipher = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 8} }, "DES in another mode than CBC"},
+		{"AES in CFB mode", func(p *pbes2) { p.cipher = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 44} }, "AES in another mode than CBC"},
+		{"SM4", func(p *pbes2) { p.cipher = asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 104, 2} }, "encryption SM4"},
+		{"HMAC-SHA3", func(p *pbes2) {
+			p.params = pbkdf2Params{salt, 100, 0, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 14}}}
+		}, "function HMAC-SHA3-256"},
 		{"PKCS#5 v1.5", func(p *pbes2) { p.scheme = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 3} }, "PBES1 (PKCS#5 v1.5)"},
 		{"short IV", func(p *pbes2) { p.iv = []byte{1} }, "damaged"},
 		{"IV of another kind", func(p *pbes2) { p.iv = 1 }, "damaged"},
@@ -154,6 +161,15 @@ func TestRightPassphraseOfUnsupportedKey(t *testing.T) {
 	}
 }
 
+func TestUnsupportedLegacyEncryption(t *testing.T) {
+	pair := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true})
+	key := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "CAMELLIA-256-CBC,00"}, Bytes: make([]byte, 32)})
+	e := loadErr(t, Entry{Name: "corp", Cert: write(t, "cert.pem", pair.CertPEM), Key: write(t, "key.pem", key), Passphrase: pass("right")})
+	if e == nil || e.Code() != "tls.key_file" || !strings.Contains(e.Reason, "the encryption CAMELLIA-256-CBC is not supported") || !strings.Contains(e.Hint(), "openssl pkcs8 -topk8") {
+		t.Errorf("%v", e)
+	}
+}
+
 func TestDamagedLegacyEncryption(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -161,7 +177,6 @@ func TestDamagedLegacyEncryption(t *testing.T) {
 		size    int
 	}{
 		{"no DEK-Info", map[string]string{"Proc-Type": "4,ENCRYPTED"}, 32},
-		{"unknown cipher", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "ROT-13,00"}, 32},
 		{"IV not hex", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,xyz"}, 32},
 		{"cut off", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00000000000000000000000000000000"}, 31},
 	} {

@@ -37,25 +37,30 @@ var table = map[string]struct {
 	"config":     {1, "one file and the environment, loaded, checked, explained"},
 	"dpop":       {1, "proves that the sender of a token holds its key"},
 	"netguard":   {1, "decides which addresses may be dialled"},
+	"pkcs11key":  {1, "a private key inside a PKCS #11 token"},
 	"render":     {1, "turns bytes and a media type into what a model can read"},
-	"tlsmat":     {1, "client certificates, keys and roots"},
+	"signer":     {1, "a private key that lives in another process"},
 	"tokenstore": {1, "keeps tokens, client registrations and approvals"},
+	"workload":   {1, "identities from the SPIFFE Workload API"},
 
 	"action":    {2, "what a person must do before work can go on"},
 	"discovery": {2, "finds and validates RFC 9728 and RFC 8414 documents"},
-	"outbound":  {2, "the transport for each origin, guarded and with its certificate"},
+	"tlsmat":    {2, "client certificates, keys and roots"},
 
-	"login": {3, "runs one grant against one authorization server"},
+	"login":    {3, "runs one grant against one authorization server"},
+	"tlsfault": {3, "explains TLS failures"},
 
-	"auth":  {4, "which credential a request carries, and what happens when it is challenged"},
-	"fetch": {4, "gets one URL within bounds"},
+	"outbound": {4, "the transport for each origin, guarded and with its certificate"},
 
-	"tools": {5, "the MCP tools"},
+	"auth":  {5, "which credential a request carries, and what happens when it is challenged"},
+	"fetch": {5, "gets one URL within bounds"},
 
-	"server": {6, "serves MCP over stdio and streamable HTTP"},
+	"tools": {6, "the MCP tools"},
 
-	command:       {7, "parses flags and config, builds every part once, speaks to the human at a terminal"},
-	"conformance": {7, "a program that drives auth.Transport for the MCP conformance suite"},
+	"server": {7, "serves MCP over stdio and streamable HTTP"},
+
+	"conformance": {8, "a program that drives auth.Transport for the MCP conformance suite"},
+	command:       {8, "parses flags and config, builds every part once, speaks to the human at a terminal"},
 
 	"e2e":                {forTests, "tests of the built program against real servers"},
 	"internal/layering":  {forTests, "holds this table"},

@@ -1,4 +1,4 @@
-package tlsmat
+package tlsfault
 
 import (
 	"crypto/tls"
@@ -22,10 +22,12 @@ const (
 	alertAccessDenied           alert = 49
 	alertDecryptError           alert = 51
 	alertProtocolVersion        alert = 70
+	alertInsufficientSecurity   alert = 71
 	alertInappropriateFallback  alert = 86
 	alertNoRenegotiation        alert = 100
 	alertUnrecognizedName       alert = 112
 	alertCertificateRequired    alert = 116
+	alertNoApplicationProtocol  alert = 120
 )
 
 var alertNames = map[alert]string{
