@@ -129,14 +129,14 @@ func (w *world) material() func(origin.Origin) *tlsmat.Material {
 		return nil
 	}
 	dir := w.t.TempDir()
-	e := tlsmat.Entry{Name: "test", CA: filepath.Join(dir, "ca.pem"), CAOnly: true}
-	must(w.t, os.WriteFile(e.CA, testCA().PEM(), 0o600))
+	e := tlsmat.Entry{Name: "test", CA: []string{filepath.Join(dir, "ca.pem")}, CAOnly: true}
+	must(w.t, os.WriteFile(e.CA[0], testCA().PEM(), 0o600))
 	if w.opts.client != nil {
 		var err error
 		e.Cert, e.Key, err = w.opts.client.Write(dir, "client")
 		must(w.t, err)
 	}
-	m, err := tlsmat.Load(e)
+	m, err := tlsmat.Load(w.t.Context(), e)
 	must(w.t, err)
 	return func(origin.Origin) *tlsmat.Material { return m }
 }

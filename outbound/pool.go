@@ -14,40 +14,56 @@ import (
 // maxTransports bounds how many keys have connections at a time.
 const maxTransports = 256
 
-// key is what requests must have in common to share a connection.
+// key is what requests must have in common to share a connection or a TLS session.
 type key struct {
-	who      principal.ID
-	to       origin.Origin
-	material *tlsmat.Material
-	rules    netguard.Rules
+	who   principal.ID
+	to    origin.Origin
+	proxy *Proxy
+	rules netguard.Rules
+
+	material      *tlsmat.Material // for the origin
+	proxyMaterial *tlsmat.Material // for the proxy
 }
 
-// entry is the transport of one key.
+// sameWay reports whether k and l differ in nothing that is decided for an origin as a whole.
+func (k key) sameWay(l key) bool {
+	return k.proxy == l.proxy && k.material == l.material && k.proxyMaterial == l.proxyMaterial
+}
+
+// entry is the transport of one key, with what its connections share.
 type entry struct {
-	key     key
-	http    *http.Transport
+	key       key
+	authority string // of the origin
+	http      *http.Transport
+	origin    *peer // nil: an http origin
+	proxy     *peer // nil: none, or an http proxy
+
+	originProbe, proxyProbe prober
+
 	uses    int  // requests whose response is not closed yet; guarded by pool.mu
-	retired bool // no longer in the pool; guarded by pool.mu
+	retired bool // not, or no longer, in the pool; guarded by pool.mu
 }
 
 // pool holds the transports used last.
 type pool struct {
-	build func(key) *http.Transport
+	build func(key) *entry
+	// materials are the current ones. It is called with mu held: of two requests the later one never
+	// has the older material.
+	materials func(origin.Origin, *Proxy) (material, proxyMaterial *tlsmat.Material)
+	// proxy is the current one for an origin.
+	proxy func(origin.Origin) *Proxy
 
 	mu      sync.Mutex // guards what follows
 	entries map[key]*list.Element
 	order   list.List // of *entry, the one used last in front
 }
 
-func newPool(build func(key) *http.Transport) *pool {
-	return &pool{build: build, entries: make(map[key]*list.Element)}
-}
-
-// take returns the transport of k; it must be given to release. An origin whose material has
-// changed loses the transports with the former one: an open HTTP/2 connection would carry on with
-// the old certificate.
+// take returns the transport of k with the materials of this moment; it must be given to release.
+// An origin whose material or proxy has changed loses the transports with the former one: an open
+// HTTP/2 connection would carry on with the old certificate.
 func (p *pool) take(k key) *entry {
 	p.mu.Lock()
+	k.material, k.proxyMaterial = p.materials(k.to, k.proxy)
 	if el, ok := p.entries[k]; ok {
 		p.order.MoveToFront(el)
 		e := el.Value.(*entry)
@@ -55,7 +71,15 @@ func (p *pool) take(k key) *entry {
 		p.mu.Unlock()
 		return e
 	}
-	e := &entry{key: k, http: p.build(k), uses: 1}
+	e := p.build(k)
+	e.uses = 1
+	if p.proxy(k.to) != k.proxy {
+		// The way was changed after the request was admitted to this one: it goes alone, and must
+		// not replace those who go the new way.
+		e.retired = true
+		p.mu.Unlock()
+		return e
+	}
 	p.entries[k] = p.order.PushFront(e)
 	retired := p.retire(k)
 	p.mu.Unlock()
@@ -70,7 +94,7 @@ func (p *pool) retire(k key) []*entry {
 	var out []*entry
 	for el := p.order.Back(); el != nil; {
 		e, next := el.Value.(*entry), el.Prev()
-		if len(p.entries) > maxTransports || e.key.to == k.to && e.key.material != k.material {
+		if len(p.entries) > maxTransports || e.key.to == k.to && !e.key.sameWay(k) {
 			p.order.Remove(el)
 			delete(p.entries, e.key)
 			e.retired = true
@@ -81,13 +105,13 @@ func (p *pool) retire(k key) []*entry {
 	return out
 }
 
-// release ends one use. The last one closes what a retired transport still has.
+// release ends one use. A retired transport closes what has become idle by it.
 func (p *pool) release(e *entry) {
 	p.mu.Lock()
 	e.uses--
-	last := e.retired && e.uses == 0
+	retired := e.retired
 	p.mu.Unlock()
-	if last {
+	if retired {
 		e.http.CloseIdleConnections()
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
@@ -22,19 +21,31 @@ type conn struct {
 	seen *tlsmat.Seen // what the TLS handshake on it showed; nil: no TLS
 }
 
-// record belongs to one request. It travels in the context of the request as sent, so that it can
-// be found again from the response.
+// record belongs to one request. It is the context of the request as sent, so that it can be found
+// again from the response.
 type record struct {
-	key     key
-	dialed  atomic.Pointer[conn] // the last connection made on behalf of the request
-	carried atomic.Pointer[conn] // the connection it was last sent on, perhaps made for another
+	context.Context // of the request as the caller made it
+	to              origin.Origin
+	entry           *entry                // nil: the request was not admitted
+	trace           httptrace.ClientTrace // has gotConn called
+	dialed          atomic.Pointer[conn]  // the last connection made on behalf of the request
+	carried         atomic.Pointer[conn]  // the connection it was last sent on, perhaps made for another
 }
 
 type recordKey struct{}
 
-func (r *record) attach(ctx context.Context) context.Context {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: r.gotConn})
-	return context.WithValue(ctx, recordKey{}, r)
+// Value implements [context.Context].
+func (r *record) Value(key any) any {
+	if key == (recordKey{}) {
+		return r
+	}
+	return r.Context.Value(key)
+}
+
+// context returns what to send the request with.
+func (r *record) context() context.Context {
+	r.trace.GotConn = r.gotConn
+	return httptrace.WithClientTrace(r, &r.trace)
 }
 
 func recordOf(ctx context.Context) *record {
@@ -82,22 +93,31 @@ func (r *record) connected() bool { return cmp.Or(r.carried.Load(), r.dialed.Loa
 // body explains read errors and tells when a response is done with.
 type body struct {
 	io.ReadCloser
-	explain func(error) error
-	release func()
-	once    sync.Once
+	transport *Transport
+	record    *record
+	released  atomic.Bool
+	err       error // what the first error was explained as
 }
 
+// Read implements [io.Reader].
 func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF && err != http.ErrBodyReadAfterClose {
-		err = b.explain(err)
+		b.err = b.transport.explain(b.record.Context, b.record, err)
+		err = b.err
 	}
 	return n, err
 }
 
+// Close implements [io.Closer].
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
-	b.once.Do(b.release)
+	if !b.released.Swap(true) {
+		b.transport.pool.release(b.record.entry)
+	}
 	return err
 }
 

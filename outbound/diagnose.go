@@ -1,0 +1,274 @@
+package outbound
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
+	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsfault"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
+)
+
+// diagnoseWait is how long [Transport.Diagnose] waits for a server to refuse what it was shown.
+const diagnoseWait = time.Second
+
+// Report is how far [Transport.Diagnose] came.
+type Report struct {
+	// Proxy is the proxy on the way and the setting that names it, such as "the proxy
+	// 192.0.2.1:3128 (network.proxy)"; "": there is none.
+	Proxy string
+	// Steps are those that were made, in order. Only the last can have failed.
+	Steps []Step
+}
+
+// Err is why the last step failed, nil when none did.
+func (r *Report) Err() error {
+	if len(r.Steps) == 0 {
+		return nil
+	}
+	return r.Steps[len(r.Steps)-1].Err
+}
+
+// Step is one step towards an origin. Its texts are single lines fit to print.
+type Step struct {
+	// Name is "tcp", "proxy tls" (the handshake with an https proxy), "proxy" (the tunnel through
+	// it, for https origins) or "tls".
+	Name string
+	// Says is what was reached or agreed on: an address and port, a TLS version. "" where the step failed
+	// before there was anything.
+	Says string
+	// Handshake is what a TLS step showed, also one that failed; nil for other steps.
+	Handshake *Handshake
+	// Err is why the step failed, explained, with Code and Hint; nil: it did not.
+	Err error
+}
+
+// Facts are the lines to show below the step.
+func (s Step) Facts() []string {
+	if s.Handshake == nil {
+		return nil
+	}
+	return s.Handshake.Facts()
+}
+
+// Handshake is a full TLS handshake; what it did not get to is zero.
+type Handshake struct {
+	Version string // such as "TLS 1.3"
+	Cipher  string // such as "TLS_AES_128_GCM_SHA256"
+	ALPN    string // "h2", "http/1.1", or "": the server chose none
+	Chain   []ServerCertificate
+	// Asked: the server asked for a client certificate; the rest is about that.
+	Asked       bool
+	Authorities []string // whose certificates it accepts; many servers name none
+	Configured  bool     // there is a certificate for it
+	Fits        bool     // the configured certificate is of one of Authorities, or these are empty
+	Sent        bool     // the certificate was sent
+	Resumed     bool     // always false: sessions are not resumed here
+}
+
+// ServerCertificate is one that a server sent, the leaf first.
+type ServerCertificate struct {
+	Subject, Issuer string
+	NotBefore       time.Time
+	NotAfter        time.Time
+	Names           []string // host names, addresses and URIs it is for
+}
+
+func (c ServerCertificate) String() string {
+	s := c.Subject + ", issued by " + c.Issuer + ", valid until " + c.NotAfter.UTC().Format(time.DateOnly)
+	if len(c.Names) > 0 {
+		s += ", for " + strings.Join(c.Names, ", ")
+	}
+	return s
+}
+
+// Facts are lines for people.
+func (h *Handshake) Facts() []string {
+	var lines []string
+	if h.Cipher != "" {
+		agreed := "cipher: " + h.Cipher
+		if h.ALPN != "" {
+			agreed += ", protocol: " + h.ALPN
+		}
+		lines = append(lines, agreed)
+	}
+	for i, c := range h.Chain {
+		what := "server certificate: "
+		if i > 0 {
+			what = "sent with it: "
+		}
+		lines = append(lines, what+c.String())
+	}
+	switch {
+	case len(h.Chain) == 0 && !h.Asked:
+	case !h.Asked:
+		lines = append(lines, "client certificate: not asked for")
+	case h.Sent:
+		lines = append(lines, "client certificate: asked for, and sent")
+	case h.Configured:
+		lines = append(lines, "client certificate: asked for, but not sent")
+	default:
+		lines = append(lines, "client certificate: asked for, and none is configured")
+	}
+	if len(h.Authorities) > 0 {
+		lines = append(lines, "the server accepts certificates of: "+strings.Join(h.Authorities, "; "))
+		if h.Configured && !h.Fits {
+			lines = append(lines, "the configured certificate is of none of these")
+		}
+	}
+	return lines
+}
+
+// Diagnose goes towards an origin as a request would, on connections of its own, up to the TLS
+// handshake or the first step that fails. No TLS session is resumed, no request is sent, and a
+// second is left to a server that refuses the certificate after the handshake, as TLS 1.3 has it.
+func (t *Transport) Diagnose(ctx context.Context, to origin.Origin) *Report {
+	r := &Report{}
+	rules, err := t.rules(ctx, to)
+	if err != nil {
+		r.add("tcp", "", nil, err)
+		return r
+	}
+	k := key{who: principal.From(ctx), to: to, proxy: t.proxy(to), rules: rules}
+	k.material, k.proxyMaterial = t.materials(to, k.proxy)
+	e := t.newEntry(k)
+	if k.proxy == nil {
+		if raw := r.tcp(ctx, to.HostPort(), func() (net.Conn, error) { return t.dialOrigin(ctx, e) }, e); raw != nil {
+			r.origin(ctx, e, raw)
+		}
+		return r
+	}
+	r.Proxy = sanitize.Line(k.proxy.String()+" ("+k.proxy.setting()+")", 300)
+	if err := t.guard.Check(ctx, nil, to.Host(), to.Port(), rules); err != nil {
+		r.add("tcp", "", nil, classify(ctx, &record{to: to}, err))
+		return r
+	}
+	t.diagnoseProxy(ctx, r, e)
+	return r
+}
+
+// diagnoseProxy takes the steps through a proxy.
+func (t *Transport) diagnoseProxy(ctx context.Context, r *Report, e *entry) {
+	dial := func() (net.Conn, error) { return t.dialProxyTCP(ctx, e.key.proxy) }
+	raw := r.tcp(ctx, e.key.proxy.At.HostPort(), dial, e)
+	if raw == nil {
+		return
+	}
+	if e.proxy != nil {
+		h, seen, err := e.proxy.examine(ctx, raw, e.key.proxyMaterial)
+		if err != nil {
+			err = t.proxyTrouble(ctx, e, seen, err)
+		}
+		if r.add("proxy tls", h.Version, h, err); err != nil {
+			return
+		}
+	} else {
+		raw.Close()
+	}
+	if e.origin == nil {
+		return
+	}
+	raw, err := t.tunnel(ctx, e)
+	if r.add("proxy", "it connects to "+e.key.to.HostPort(), nil, err); err != nil {
+		return
+	}
+	r.origin(ctx, e, raw)
+}
+
+// proxyTrouble explains why the handshake with a proxy failed.
+func (t *Transport) proxyTrouble(ctx context.Context, e *entry, seen *tlsmat.Seen, err error) error {
+	if f := explainProxy(err, e, seen); f != nil && !stopped(err) {
+		return f
+	}
+	return e.key.proxy.failed(ctx, err)
+}
+
+// tcp is the first step. It returns nil where it failed.
+func (r *Report) tcp(ctx context.Context, target string, dial func() (net.Conn, error), e *entry) net.Conn {
+	raw, err := dial()
+	if err != nil {
+		r.add("tcp", "", nil, classify(ctx, &record{to: e.key.to, entry: e}, err))
+		return nil
+	}
+	says := "connected to " + target
+	if at := raw.RemoteAddr().String(); at != target {
+		says += " at " + at
+	}
+	r.add("tcp", says, nil, nil)
+	return raw
+}
+
+// origin is the handshake with an https origin; with an http origin there is nothing more to do.
+func (r *Report) origin(ctx context.Context, e *entry, raw net.Conn) {
+	if e.origin == nil {
+		raw.Close()
+		return
+	}
+	h, seen, err := e.origin.examine(ctx, raw, e.key.material)
+	if err != nil {
+		var f *tlsfault.Failure
+		if !stopped(err) {
+			f = tlsfault.Explain(err, e.key.to.Host(), e.key.material, seen)
+		}
+		if err = classify(ctx, &record{to: e.key.to}, err); f != nil {
+			err = f
+		}
+	}
+	r.add("tls", h.Version, h, err)
+}
+
+func (r *Report) add(name, says string, h *Handshake, err error) {
+	if err != nil && h == nil {
+		says = ""
+	}
+	r.Steps = append(r.Steps, Step{Name: name, Says: sanitize.Line(says, 300), Handshake: h, Err: err})
+}
+
+// examine makes a full handshake and describes it.
+func (p *peer) examine(ctx context.Context, raw net.Conn, m *tlsmat.Material) (*Handshake, *tlsmat.Seen, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	seen := new(tlsmat.Seen)
+	state, err := p.listen(ctx, raw, seen, diagnoseWait)
+	if errors.Is(err, net.ErrClosed) && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	h := &Handshake{Asked: seen.Asked(), Authorities: seen.AcceptableCAs(), Configured: m.Leaf() != nil, Fits: seen.Fits(), Sent: seen.Sent(),
+		Resumed: state.DidResume, ALPN: sanitize.Line(state.NegotiatedProtocol, 20)}
+	if state.Version != 0 {
+		h.Version = tls.VersionName(state.Version)
+	}
+	if state.CipherSuite != 0 {
+		h.Cipher = tls.CipherSuiteName(state.CipherSuite)
+	}
+	chain := state.PeerCertificates
+	var refused *tls.CertificateVerificationError
+	if errors.As(err, &refused) {
+		chain = refused.UnverifiedCertificates
+	}
+	for _, c := range chain {
+		h.Chain = append(h.Chain, describeCertificate(c))
+	}
+	return h, seen, err
+}
+
+func describeCertificate(c *x509.Certificate) ServerCertificate {
+	d := ServerCertificate{Subject: sanitize.Line(c.Subject.String(), 200), Issuer: sanitize.Line(c.Issuer.String(), 200), NotBefore: c.NotBefore, NotAfter: c.NotAfter}
+	for _, n := range c.DNSNames {
+		d.Names = append(d.Names, sanitize.Line(n, 253))
+	}
+	for _, ip := range c.IPAddresses {
+		d.Names = append(d.Names, ip.String())
+	}
+	for _, u := range c.URIs {
+		d.Names = append(d.Names, sanitize.Line(u.String(), 300))
+	}
+	return d
+}
