@@ -1,7 +1,7 @@
 package config
 
 import (
-	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -39,14 +39,71 @@ func (b *builder) mtls() {
 		if e.value == nil {
 			continue
 		}
-		b.cfg.MTLS[e.name] = MTLS{
-			Cert:       b.path(e.value.field("cert")),
-			Key:        b.path(e.value.field("key")),
-			Passphrase: b.password(e.value.field("passphrase"), "passphrase"),
-			CA:         b.path(e.value.field("ca")),
-			CAMode:     e.value.value("ca_mode"),
+		b.cfg.MTLS[e.name] = b.mtlsEntry(e.value)
+	}
+}
+
+func (b *builder) mtlsEntry(v *node) MTLS {
+	m := MTLS{
+		Cert: b.location(v.field("cert")), Key: b.location(v.field("key")),
+		Passphrase: b.password(v.field("passphrase"), "passphrase"), PassphraseCommand: b.command(v.field("passphrase_command")),
+		Signer: b.command(v.field("signer")), SPIFFE: v.value("spiffe"), StrictPermissions: v.yesOrNo("strict_permissions"),
+		CA: b.paths(v.field("ca")), CAMode: v.value("ca_mode"), ServerName: v.value("server_name"), MinVersion: v.value("min_version"),
+		CRL: b.paths(v.field("crl")),
+	}
+	if pins := v.field("pins"); pins != nil {
+		for _, item := range pins.items {
+			m.Pins = append(m.Pins, item.text)
 		}
 	}
+	if n := v.field("passphrase"); n != nil {
+		text, places := n.text, b.places()
+		m.read = func() (secret.Text, error) {
+			value, _, err := places.resolve(text)
+			return secret.New(value), err
+		}
+	}
+	return m
+}
+
+// location is a path, unless it names an object in a PKCS #11 token (RFC 7512).
+func (b *builder) location(n *node) string {
+	if n != nil && strings.HasPrefix(n.text, "pkcs11:") {
+		return n.text
+	}
+	return b.path(n)
+}
+
+func (b *builder) paths(n *node) []string {
+	if n == nil {
+		return nil
+	}
+	var all []string
+	for _, item := range n.items {
+		if path := b.path(item); path != "" {
+			all = append(all, path)
+		}
+	}
+	return all
+}
+
+// command is an argv. A program named by a path is found from the config file, as files are.
+func (b *builder) command(n *node) []string {
+	if n == nil {
+		return nil
+	}
+	var argv []string
+	for _, item := range n.items {
+		argv = append(argv, item.text)
+	}
+	if len(argv) == 0 || argv[0] == "" {
+		b.doc.fail(n, "the command is empty; its first element is the program")
+		return nil
+	}
+	if strings.ContainsRune(argv[0], os.PathSeparator) || strings.HasPrefix(argv[0], "~") {
+		argv[0] = b.path(n.items[0])
+	}
+	return argv
 }
 
 func (b *builder) sites() {
@@ -151,9 +208,7 @@ func (b *builder) rest() {
 			b.cfg.Network.Allow = append(b.cfg.Network.Allow, item.parsed.(origin.Origin))
 		}
 	}
-	if proxy := network.field("proxy"); proxy != nil {
-		b.cfg.Network.Proxy = proxy.parsed.(*url.URL)
-	}
+	b.proxy(network.field("proxy"))
 
 	login := b.root.section("login")
 	chosen := login.parsedField("browser").(browser)
@@ -166,7 +221,7 @@ func (b *builder) rest() {
 
 	store := b.root.section("store")
 	b.cfg.Store = Store{Type: store.value("type"), Path: b.path(store.field("path"))}
-	b.cfg.HTTP.Listen = b.root.section("http").value("listen")
+	b.cfg.HTTP = HTTP{Listen: b.root.section("http").value("listen"), Metrics: b.root.section("http").value("metrics")}
 }
 
 func (b *builder) path(n *node) string {

@@ -2,7 +2,6 @@
 package config
 
 import (
-	"net/url"
 	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
@@ -24,11 +23,32 @@ type Config struct {
 
 // MTLS names a client certificate, roots, or both. Paths are absolute.
 type MTLS struct {
-	Cert       string // PEM chain; with the key in it where Key is ""
-	Key        string
-	Passphrase secret.Text
-	CA         string // PEM roots; "" means the system's
-	CAMode     string // "add": CA and the system's roots; "only": CA alone
+	Cert              string // file or pkcs11: URI; with the key in it where Key is ""
+	Key               string
+	Passphrase        secret.Text // as it was when the file was read
+	PassphraseCommand []string    // argv
+	Signer            []string    // argv
+	SPIFFE            string      // address of a Workload API
+	StrictPermissions bool
+	CA                []string // files and directories; none means the system's roots
+	CAMode            string   // "add": CA and the system's roots; "only": CA alone
+	ServerName        string
+	MinVersion        string // 1.2 or 1.3
+	Pins              []string
+	CRL               []string
+
+	// Environment: the entry is that of the AUTHFETCH_ variables.
+	Environment bool
+
+	read func() (secret.Text, error)
+}
+
+// ReadPassphrase reads it anew, as it may have changed with the key; zero where there is none.
+func (m MTLS) ReadPassphrase() (secret.Text, error) {
+	if m.read == nil {
+		return m.Passphrase, nil
+	}
+	return m.read()
 }
 
 // Site is what is configured for one origin or one wildcard of origins.
@@ -86,7 +106,9 @@ type Issuer struct {
 type Network struct {
 	Private string          // ask, allow or deny; "" means not set, the caller's mode decides
 	Allow   []origin.Origin // private or loopback origins allowed without being a site
-	Proxy   *url.URL        // http only, without userinfo; nil means none
+	Proxy   *Proxy          // nil means not set: [Network.ProxyFor] asks the environment
+
+	environment environmentProxies
 }
 
 // Login says how a person is asked to sign in.
@@ -107,7 +129,8 @@ type Store struct {
 
 // HTTP is for the streamable HTTP server.
 type HTTP struct {
-	Listen string // host:port
+	Listen  string // host:port
+	Metrics string // host:port; "" means none
 }
 
 // Site returns the most specific site for o: an exact origin before a wildcard. Nil means that

@@ -22,6 +22,7 @@ type node struct {
 	text    string           // text
 	parsed  any              // text: what shape.parse made of it
 	number  int              // integer
+	yes     bool             // boolean
 	fields  map[string]*node // object
 	entries []entry          // dict, in file order
 	items   []*node          // list
@@ -61,6 +62,12 @@ func (n *node) value(name string) string {
 	return def
 }
 
+// yesOrNo is a boolean of an object, false where it is absent.
+func (n *node) yesOrNo(name string) bool {
+	sub := n.field(name)
+	return sub != nil && sub.yes
+}
+
 // parsedField is a text of an object as its parser made it, that of the default where the key is absent.
 func (n *node) parsedField(name string) any {
 	if sub := n.field(name); sub != nil {
@@ -95,6 +102,18 @@ func (d *document) decode(v hujson.Value, s *shape, key string) *node {
 		}
 	case hujson.Literal:
 		switch {
+		case s.kind == list && s.one:
+			if item := d.decode(v, s.each, key); item != nil {
+				n.items = append(n.items, item)
+			}
+			return n
+		case s.kind == object && s.short != "" && value.Kind() == '"':
+			sub := d.decode(v, s.lookup(s.short), key)
+			if sub == nil {
+				return nil
+			}
+			n.fields = map[string]*node{s.short: sub}
+			return n
 		case s.kind == text && value.Kind() == '"':
 			n.text = value.String()
 			var p *problem
@@ -106,13 +125,24 @@ func (d *document) decode(v hujson.Value, s *shape, key string) *node {
 			return n
 		case s.kind == integer && value.Kind() == '0':
 			return d.decodeInteger(n, value)
+		case s.kind == boolean && (value.Kind() == 't' || value.Kind() == 'f'):
+			n.yes = value.Kind() == 't'
+			return n
 		}
 	}
-	d.fail(n, "expected %s, found %s", kindNames[s.kind], found(v.Value.Kind()))
+	d.fail(n, "expected %s, found %s", s.expected(), found(v.Value.Kind()))
 	return nil
 }
 
-var kindNames = map[kind]string{object: "an object", dict: "an object", list: "a list", text: "a string", integer: "a whole number"}
+// expected names what a value may be.
+func (s *shape) expected() string {
+	if s.kind == object && s.short != "" {
+		return "a string or an object"
+	}
+	return kindNames[s.kind]
+}
+
+var kindNames = map[kind]string{object: "an object", dict: "an object", list: "a list", text: "a string", integer: "a whole number", boolean: "true or false"}
 
 func found(k hujson.Kind) string {
 	switch k {
@@ -175,7 +205,7 @@ func (d *document) checkObject(n *node, present map[string]int, meant map[string
 			continue
 		}
 		forbidden := n.field(r.forbid)
-		if r.need != "" && !has(r.need) && !needed[r.need] || forbidden != nil && forbidden.text != "" {
+		if r.need != "" && !has(r.need) && !needed[r.need] || forbidden != nil && (forbidden.shape.kind != text || forbidden.text != "") {
 			d.add(problem{offset: offset, key: join(n.key, r.when), reason: r.why})
 			needed[r.need] = true
 		}

@@ -27,6 +27,7 @@ func (b *builder) environment() {
 		}
 	}
 	b.envMTLS()
+	b.envProxies()
 }
 
 func (b *builder) variable(name string) string {
@@ -75,13 +76,17 @@ func (b *builder) envMTLS() {
 			b.doc.add(problem{offset: e.offset, key: e.key, reason: "the name " + sanitize.Quote(envName) + " is taken by " + source + "; choose another"})
 		}
 	}
-	b.cfg.MTLS[envName] = MTLS{
+	m := MTLS{
 		Cert:       b.envPath("AUTHFETCH_CERT", cert),
 		Key:        b.envPath("AUTHFETCH_KEY", key),
 		Passphrase: secret.New(passphrase),
-		CA:         b.envPath("AUTHFETCH_CA", ca),
-		CAMode:     "add",
+		CAMode:     "add", MinVersion: "1.2",
+		Environment: true,
 	}
+	if ca != "" {
+		m.CA = []string{b.envPath("AUTHFETCH_CA", ca)}
+	}
+	b.cfg.MTLS[envName] = m
 	for _, s := range strings.Split(origins, ",") {
 		if s = strings.TrimSpace(s); s != "" {
 			b.envSite(s)

@@ -28,8 +28,8 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantMTLS := map[string]MTLS{
-		"other": {CA: "/ca", CAMode: "add"},
-		"env":   {Cert: "/home/u/c.pem", Key: filepath.Join(wd, "k.pem"), Passphrase: secret.New("{env:V} is not replaced here"), CA: "/ca.pem", CAMode: "add"},
+		"other": {CA: []string{"/ca"}, CAMode: "add", MinVersion: "1.2"},
+		"env":   {Cert: "/home/u/c.pem", Key: filepath.Join(wd, "k.pem"), Passphrase: secret.New("{env:V} is not replaced here"), CA: []string{"/ca.pem"}, CAMode: "add", MinVersion: "1.2", Environment: true},
 	}
 	if diff := cmp.Diff(wantMTLS, c.MTLS, comparable); diff != "" {
 		t.Errorf("MTLS (-want +got):\n%s", diff)
@@ -56,7 +56,7 @@ func TestEnvironmentWithoutFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]MTLS{"env": {CA: "/home/u/ca.pem", CAMode: "add"}}, c.MTLS, comparable); diff != "" {
+	if diff := cmp.Diff(map[string]MTLS{"env": {CA: []string{"/home/u/ca.pem"}, CAMode: "add", MinVersion: "1.2", Environment: true}}, c.MTLS, comparable); diff != "" {
 		t.Errorf("MTLS (-want +got):\n%s", diff)
 	}
 	if s := c.Site(mustOrigin(t, "https://a.example")); s == nil || s.MTLS != "env" {

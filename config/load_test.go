@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -86,6 +85,7 @@ var comparable = cmp.Options{
 	cmp.Comparer(func(a, b origin.Origin) bool { return a == b }),
 	cmp.Comparer(func(a, b secret.Text) bool { return a.Equal(b.Reveal()) }),
 	cmpopts.EquateEmpty(),
+	cmpopts.IgnoreUnexported(MTLS{}, Network{}),
 }
 
 func TestLoadFull(t *testing.T) {
@@ -102,7 +102,7 @@ func TestLoadFull(t *testing.T) {
 		Path: path,
 		MTLS: map[string]MTLS{"corp": {
 			Cert: filepath.Join(home, "pki/client.pem"), Key: filepath.Join(dir, "pki/client.key"),
-			Passphrase: secret.New("open"), CA: "/etc/pki/ca.pem", CAMode: "only",
+			Passphrase: secret.New("open"), CA: []string{"/etc/pki/ca.pem"}, CAMode: "only", MinVersion: "1.2",
 		}},
 		Sites: []Site{
 			{Pattern: p[0]},
@@ -116,7 +116,7 @@ func TestLoadFull(t *testing.T) {
 		Issuers: map[string]Issuer{"https://login.corp.example": {
 			ClientID: "abc", ClientSecret: secret.New("client-secret"), TokenEndpointAuthMethod: "client_secret_post",
 		}},
-		Network: Network{Private: "ask", Allow: []origin.Origin{mustOrigin(t, "http://localhost:3000")}, Proxy: &url.URL{Scheme: "http", Host: "proxy.corp.example:3128"}},
+		Network: Network{Private: "ask", Allow: []origin.Origin{mustOrigin(t, "http://localhost:3000")}, Proxy: &Proxy{At: mustOrigin(t, "http://proxy.corp.example:3128"), Setting: "network.proxy"}},
 		Login:   Login{Browser: "command", BrowserCommand: []string{"/opt/my browser", "--new"}, Timeout: 5 * time.Minute, Port: 7777},
 		Store:   Store{Type: "file", Path: filepath.Join(dir, "tokens")},
 		HTTP:    HTTP{Listen: "[::1]:9000"},
@@ -156,7 +156,7 @@ func TestLoadDefaults(t *testing.T) {
 		{"comment without line end", "{} // end"},
 		{"carriage returns", "// a\r\n{\r\n}\r\n"},
 		{"example", string(Example())},
-		{"empty texts where they mean nothing", `{"network": {"proxy": ""}, "store": {"path": ""}}`},
+		{"empty texts where they mean nothing", `{"store": {"path": ""}, "login": {"client_metadata_url": ""}}`},
 		{"schema reference", `{"$schema": "./schema.json"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,8 +178,27 @@ func TestLoadAccepts(t *testing.T) {
 		got        func(*Config) any
 		want       any
 	}{
-		{"combined PEM", `{"mtls": {"a": {"cert": "/c.pem"}}}`, func(c *Config) any { return c.MTLS["a"] }, MTLS{Cert: "/c.pem", CAMode: "add"}},
-		{"roots only", `{"mtls": {"a": {"ca": "/ca.pem"}}}`, func(c *Config) any { return c.MTLS["a"] }, MTLS{CA: "/ca.pem", CAMode: "add"}},
+		{"combined PEM", `{"mtls": {"a": {"cert": "/c.pem"}}}`, func(c *Config) any { return c.MTLS["a"] }, MTLS{Cert: "/c.pem", CAMode: "add", MinVersion: "1.2"}},
+		{"roots only", `{"mtls": {"a": {"ca": "/ca.pem"}}}`, func(c *Config) any { return c.MTLS["a"] }, MTLS{CA: []string{"/ca.pem"}, CAMode: "add", MinVersion: "1.2"}},
+		{"an entry with everything", `{"mtls": {"a": {"cert": "c.p12", "passphrase_command": ["~/bin/pass", "show", ""], "strict_permissions": true, "ca": ["/ca", "more.pem"],
+			"server_name": "wiki.corp.example", "min_version": "1.3", "pins": "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "crl": "/crl.pem"}}}`, func(c *Config) any {
+			m := c.MTLS["a"]
+			m.Cert = filepath.Base(m.Cert)
+			m.CA[1] = filepath.Base(m.CA[1])
+			return m
+		},
+			MTLS{Cert: "c.p12", PassphraseCommand: []string{"/home/u/bin/pass", "show", ""}, StrictPermissions: true, CA: []string{"/ca", "more.pem"}, CAMode: "add",
+				ServerName: "wiki.corp.example", MinVersion: "1.3", Pins: []string{"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}, CRL: []string{"/crl.pem"}}},
+		{"a signer", `{"mtls": {"a": {"signer": ["age-signer", "--slot", "9a"], "cert": "/chain.pem"}}}`, func(c *Config) any { return c.MTLS["a"] },
+			MTLS{Signer: []string{"age-signer", "--slot", "9a"}, Cert: "/chain.pem", CAMode: "add", MinVersion: "1.2"}},
+		{"a token", `{"mtls": {"a": {"cert": "pkcs11:token=corp;object=alice?module-path=/usr/lib/x.so", "passphrase": "{env:S}"}}}`, func(c *Config) any { return c.MTLS["a"] },
+			MTLS{Cert: "pkcs11:token=corp;object=alice?module-path=/usr/lib/x.so", Passphrase: secret.New("s3"), CAMode: "add", MinVersion: "1.2"}},
+		{"a workload", `{"mtls": {"a": {"spiffe": "unix:///run/agent.sock", "server_name": "spiffe://corp.example/wiki"}}}`, func(c *Config) any { return c.MTLS["a"] },
+			MTLS{SPIFFE: "unix:///run/agent.sock", ServerName: "spiffe://corp.example/wiki", CAMode: "add", MinVersion: "1.2"}},
+		{"no permissions are strict unless said", `{"mtls": {"a": {"cert": "/c", "strict_permissions": false}}}`, func(c *Config) any { return c.MTLS["a"].StrictPermissions }, false},
+		{"a proxy with everything", `{"mtls": {"p": {"ca": "/ca"}}, "network": {"proxy": {"url": "HTTPS://Proxy.example", "username": "u", "password": "{env:S}", "mtls": "p", "except": ".corp.example"}}}`, func(c *Config) any { return c.Network.Proxy },
+			&Proxy{At: mustOrigin(t, "https://proxy.example"), Username: "u", Password: secret.New("s3"), MTLS: "p", Except: []string{".corp.example"}, Setting: "network.proxy"}},
+		{"no proxy whatever the environment says", `{"network": {"proxy": ""}}`, func(c *Config) any { return c.Network.Proxy }, &Proxy{Setting: "network.proxy"}},
 		{"home itself", `{"store": {"path": "~"}}`, func(c *Config) any { return c.Store.Path }, "/home/u"},
 		{"secret sets the method", `{"issuers": {"https://i": {"client_id": "a", "client_secret": "x{env:S}"}}}`, func(c *Config) any { return c.Issuers["https://i"].TokenEndpointAuthMethod }, "client_secret_basic"},
 		{"no secret sets the method", `{"issuers": {"https://i": {"client_id": "a"}}}`, func(c *Config) any { return c.Issuers["https://i"].TokenEndpointAuthMethod }, "none"},

@@ -63,17 +63,23 @@ func (s *shape) schema() ordered {
 	}
 	switch s.kind {
 	case object:
-		put("type", "object")
-		put("properties", s.properties())
-		put("additionalProperties", false)
-		o = append(o, s.ties()...)
+		whole := append(ordered{{"type", "object"}, {"properties", s.properties()}, {"additionalProperties", false}}, s.ties()...)
+		if s.short != "" {
+			put("oneOf", []ordered{s.lookup(s.short).schema(), whole})
+			break
+		}
+		o = append(o, whole...)
 	case dict:
 		put("type", "object")
 		put("propertyNames", s.key.schema())
 		put("additionalProperties", s.each.schema())
 	case list:
-		put("type", "array")
-		put("items", s.each.schema())
+		whole := ordered{{"type", "array"}, {"items", s.each.schema()}}
+		if s.one {
+			put("oneOf", []ordered{s.each.schema(), whole})
+			break
+		}
+		o = append(o, whole...)
 	case text:
 		put("type", "string")
 		o = append(o, s.limits()...)
@@ -81,6 +87,8 @@ func (s *shape) schema() ordered {
 		put("type", "integer")
 		put("minimum", s.min)
 		put("maximum", s.max)
+	case boolean:
+		put("type", "boolean")
 	}
 	if s.def != nil {
 		put("default", s.def)
@@ -124,18 +132,23 @@ func (s *shape) ties() ordered {
 		anyOf = append(anyOf, ordered{{"required", []string{name}}})
 	}
 	for _, r := range s.rules {
-		if len(r.is) == 0 {
+		if len(r.is) == 0 && r.need != "" {
 			needs = append(needs, member{r.when, []string{r.need}})
 			continue
 		}
 		then := ordered{{"required", []string{r.need}}}
 		if r.forbid != "" {
-			then = ordered{{"properties", ordered{{r.forbid, ordered{{"maxLength", 0}}}}}}
+			var absent any = false
+			if s.lookup(r.forbid).kind == text {
+				absent = ordered{{"maxLength", 0}}
+			}
+			then = ordered{{"properties", ordered{{r.forbid, absent}}}}
 		}
-		allOf = append(allOf, ordered{
-			{"if", ordered{{"properties", ordered{{r.when, ordered{{"enum", r.is}}}}}, {"required", []string{r.when}}}},
-			{"then", then},
-		})
+		when := ordered{{"required", []string{r.when}}}
+		if len(r.is) > 0 {
+			when = append(ordered{{"properties", ordered{{r.when, ordered{{"enum", r.is}}}}}}, when...)
+		}
+		allOf = append(allOf, ordered{{"if", when}, {"then", then}})
 	}
 	if anyOf != nil {
 		o = append(o, member{"anyOf", anyOf})

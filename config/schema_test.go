@@ -20,7 +20,13 @@ const documented = `{
   "mtls": {                              // client certificates and private roots, by name
     "corp": { "cert": "~/pki/client.pem", "key": "~/pki/client.key",     // combined PEM: leave key out; leave both out for roots only
               "passphrase": "{env:CORP_KEY_PASSPHRASE}",                 // {env:NAME} and {file:PATH} work in every secret
-              "ca": "~/pki/ca.pem", "ca_mode": "add" }                   // add to the system roots (default) | only
+              "ca": "~/pki/ca.pem", "ca_mode": "add",                    // add to the system roots (default) | only
+              "strict_permissions": true, "server_name": "wiki.corp.example", "min_version": "1.3",
+              "pins": ["sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="], "crl": ["~/pki/crl.pem"] },
+    "card": { "signer": ["card-signer"], "ca": ["~/pki/ca.pem", "~/pki/more"] },
+    "mesh": { "spiffe": "unix:///run/agent.sock" },
+    "file": { "cert": "x.p12", "passphrase_command": ["pass", "x"] },
+    "way":  { "ca": "~/pki/proxy.pem" }
   },
   "sites": {                             // exact origin, or one-label wildcard https://*.corp.example[:port]; most specific wins
     "https://wiki.corp.example": {
@@ -38,7 +44,7 @@ const documented = `{
       "pkce": "unadvertised", "resource": "omit", "redirect_host": "localhost", "redirect_port": "exact", "dpop": "always",
       "authorize_params": { "audience": "{resource}" }, "token_params": { "audience": "x" } }
   },
-  "network": { "private": "ask", "allow": ["http://localhost:3000"], "proxy": "" },   // a configured site is allowed where it lives, private or loopback
+  "network": { "private": "ask", "allow": ["http://localhost:3000"], "proxy": { "url": "https://p.corp.example:3129", "username": "u", "password": "{env:NAME}", "mtls": "way", "except": ["localhost", ".corp.example", "10.0.0.0/8"] } },   // a configured site is allowed where it lives, private or loopback
   "login":   { "browser": "auto", "timeout": "10m", "port": 0 },         // auto | never | a command (exec, no shell) given the URL as last argument
   "store":   { "type": "file", "path": "" },                             // file | memory
   "http":    { "listen": "127.0.0.1:8808" }
@@ -53,7 +59,7 @@ var beyond = []string{
 	"under mtls", "under issuers", "has no use over http", "is claimed twice", "is here twice", "exclude each other",
 	"not an origin", "not an issuer", "an issuer has no user name", "an origin has no",
 	"from 30s to 1h", "the port is not a number", "the host name has", "the browser command is empty", "in lower case", "in the command is not closed",
-	"visible ASCII", "environment variable", "secret file", "is not closed by }", "names no file", "only ~ itself",
+	"visible ASCII", "the command is empty", "environment variable", "secret file", "is not closed by }", "names no file", "only ~ itself",
 }
 
 // compare holds the schema against the decoder for one document.
@@ -132,7 +138,13 @@ func TestSchemaRefuses(t *testing.T) {
 		{"subject without grant", `{"sites": {"https://a": {"oauth": {"issuer": "https://i", "subject_token": "s"}}}}`},
 		{"method without secret", `{"issuers": {"https://i": {"client_id": "a", "token_endpoint_auth_method": "client_secret_basic"}}}`},
 		{"secret never sent", `{"issuers": {"https://i": {"client_id": "a", "client_secret": "s", "token_endpoint_auth_method": "none"}}}`},
-		{"proxy scheme", `{"network": {"proxy": "https://p:1"}}`},
+		{"proxy scheme", `{"network": {"proxy": "socks5://p:1"}}`},
+		{"proxy without url", `{"network": {"proxy": {"mtls": "a"}}}`},
+		{"signer and key", `{"mtls": {"a": {"signer": ["x"], "cert": "c", "key": "k"}}}`},
+		{"two passphrases", `{"mtls": {"a": {"cert": "c", "passphrase": "p", "passphrase_command": ["x"]}}}`},
+		{"two identities", `{"mtls": {"a": {"spiffe": "unix:///s", "signer": ["x"]}}}`},
+		{"pin", `{"mtls": {"a": {"pins": "sha256//abc"}}}`},
+		{"number in a list of files", `{"mtls": {"a": {"ca": ["x", 1]}}}`},
 		{"wildcard in allow", `{"network": {"allow": ["http://*.a.example"]}}`},
 		{"timeout syntax", `{"login": {"timeout": "10"}}`},
 		{"browser empty", `{"login": {"browser": ""}}`},
@@ -307,7 +319,7 @@ func TestExampleUncommented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(len(c.MTLS), len(c.Sites), len(c.Issuers), len(c.Network.Allow), c.Network.Proxy); got != "1 3 1 1 http://proxy.corp.example:3128" {
+	if got := fmt.Sprint(len(c.MTLS), len(c.Sites), len(c.Issuers), len(c.Network.Allow), c.Network.Proxy.At); got != "1 3 1 1 http://proxy.corp.example:3128" {
 		t.Errorf("loaded %s", got)
 	}
 	for _, f := range settings().fields {

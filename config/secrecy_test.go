@@ -18,6 +18,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		"mtls": {"a": {"cert": "c.pem", "passphrase": "canary-b91f-1"}},
 		"sites": {"https://a.example": {"mtls": "a", "headers": {"X-Key": "{env:KEY}", "Authorization": "Bearer {file:token}"}}, "https://c.example": {"oauth": {"issuer": "https://i.example"}}},
 		"issuers": {"https://i.example": {"client_id": "id", "client_secret": "canary-b91f-2"}},
+		"network": {"proxy": {"url": "http://p", "username": "u", "password": "canary-b91f-6"}},
 	}`)
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte(canary+"-3\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -28,15 +29,15 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []string{c.MTLS["a"].Passphrase.Reveal(), c.Issuers["https://i.example"].ClientSecret.Reveal(), c.Sites[0].Headers[0].Value.Reveal(), c.Sites[0].Headers[1].Value.Reveal(), c.MTLS["env"].Passphrase.Reveal()}
-	want := []string{canary + "-1", canary + "-2", "Bearer " + canary + "-3", canary + "-4", canary + "-5"}
+	got := []string{c.MTLS["a"].Passphrase.Reveal(), c.Issuers["https://i.example"].ClientSecret.Reveal(), c.Sites[0].Headers[0].Value.Reveal(), c.Sites[0].Headers[1].Value.Reveal(), c.MTLS["env"].Passphrase.Reveal(), c.Network.Proxy.Password.Reveal()}
+	want := []string{canary + "-1", canary + "-2", "Bearer " + canary + "-3", canary + "-4", canary + "-5", canary + "-6"}
 	for i := range want {
 		if got[i] != want[i] {
 			t.Fatalf("the secrets are %q, want %q", got, want)
 		}
 	}
-	if len(c.Warnings) != 2 {
-		t.Errorf("warnings %q, want one for each of the two literals", c.Warnings)
+	if len(c.Warnings) != 3 {
+		t.Errorf("warnings %q, want one for each of the three literals", c.Warnings)
 	}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v\n", "%+v\n", "%#v\n", "%s\n", "%q\n", "%x\n"} {

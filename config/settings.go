@@ -19,24 +19,48 @@ func settings() *shape {
 		{"http", &shape{kind: object, about: "The streamable HTTP server.", fields: []field{
 			{"listen", &shape{kind: text, about: "Address and port to listen on.", def: "127.0.0.1:8808",
 				pattern: regexp.MustCompile(`^([^:\[\]]*|\[[0-9A-Fa-f:.]+\]):[0-9]+$`), why: "expected host:port such as 127.0.0.1:8808", parse: parseListen}},
+			{"metrics", &shape{kind: text, empty: true, about: "Address and port of the metrics for Prometheus; empty means none.", def: "",
+				pattern: regexp.MustCompile(`^(([^:\[\]]*|\[[0-9A-Fa-f:.]+\]):[0-9]+)?$`), why: "expected host:port such as 127.0.0.1:9464", parse: parseListen}},
 		}}},
 	}}
 }
 
 func mtlsShape() *shape {
+	files := func(about, each string) *shape {
+		return &shape{kind: list, one: true, about: about, each: &shape{kind: text, about: each}}
+	}
+	command := func(about string) *shape {
+		return &shape{kind: list, about: about, each: &shape{kind: text, empty: true, about: "The program, then its arguments; no shell is used."}}
+	}
 	return &shape{kind: object, about: "A client certificate, private roots, or both.",
-		anyOf: []string{"cert", "ca"}, anyWhy: "this entry names neither cert nor ca",
+		anyOf: []string{"cert", "signer", "spiffe", "ca", "pins", "crl", "server_name", "min_version"}, anyWhy: "this entry sets nothing; it needs a cert or a ca, for example",
 		rules: []rule{
 			{when: "key", need: "cert", why: "key is half of a pair; cert is missing"},
 			{when: "passphrase", need: "cert", why: "passphrase opens a key, and cert is missing"},
+			{when: "passphrase_command", need: "cert", why: "passphrase_command opens a key, and cert is missing"},
+			{when: "passphrase_command", forbid: "passphrase", why: "passphrase and passphrase_command exclude each other"},
+			{when: "signer", forbid: "key", why: "a signer has the key; key is another"},
+			{when: "spiffe", forbid: "cert", why: "the Workload API gives the certificate; cert is another"},
+			{when: "spiffe", forbid: "signer", why: "the Workload API gives the key; signer is another"},
 			{when: "ca_mode", need: "ca", why: "ca_mode says what to do with ca, and ca is missing"},
 		},
 		fields: []field{
-			{"cert", &shape{kind: text, about: "PEM file with the certificate and its chain; with the key in it, leave key out."}},
-			{"key", &shape{kind: text, about: "PEM file with the private key."}},
-			{"passphrase", &shape{kind: text, secret: true, about: "Passphrase of the key."}},
-			{"ca", &shape{kind: text, about: "PEM file with the roots that sign the server's certificate."}},
+			{"cert", &shape{kind: text, about: "File with the certificate and its chain: PEM, DER or PKCS#12, recognised by its bytes; or a pkcs11: URI. With the key in it, leave key out."}},
+			{"key", &shape{kind: text, about: "File with the private key: PEM or DER; or a pkcs11: URI."}},
+			{"passphrase", &shape{kind: text, secret: true, about: "Passphrase of the key or the PKCS#12 file, or the PIN of the token; read anew when the key changes."}},
+			{"passphrase_command", command("A program that prints the passphrase; it has 10 seconds.")},
+			{"signer", command("An external signer: a program that has the key and signs with it (docs/signer.md).")},
+			{"spiffe", &shape{kind: text, about: "Address of a SPIFFE Workload API, such as unix:///run/spire/sockets/agent.sock (builds with the tag spiffe).",
+				pattern: regexp.MustCompile(`^(unix:///?[^?# ]+|tcp://[0-9A-Fa-f.:\[\]]+:[0-9]+)$`), why: "expected unix:///path/to/socket or tcp://address:port"}},
+			{"strict_permissions", &shape{kind: boolean, about: "Refuse a key file that others can read, instead of warning."}},
+			{"ca", files("The roots that sign the server's certificate.", "A file (PEM or DER) or a directory of such files.")},
 			{"ca_mode", &shape{kind: text, about: "Whether ca adds to the system's roots or replaces them.", def: "add", enum: []string{"add", "only"}}},
+			{"server_name", &shape{kind: text, about: "What the server's certificate must name, instead of the host of the URL: a DNS name or a SPIFFE ID.",
+				pattern: regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|spiffe://[a-z0-9._-]+/[A-Za-z0-9/._-]+)$`), why: "expected a DNS name, or a SPIFFE ID such as spiffe://corp.example/wiki"}},
+			{"min_version", &shape{kind: text, about: "The oldest TLS version to use.", def: "1.2", enum: []string{"1.2", "1.3"}}},
+			{"pins", &shape{kind: list, one: true, about: "Public keys of which the server's chain must have one.",
+				each: &shape{kind: text, about: "sha256// and the base64 of the SHA-256 of the key's SPKI.", pattern: regexp.MustCompile(`^sha256//[A-Za-z0-9+/]{43}=$`), why: "expected sha256// and 44 characters of base64"}}},
+			{"crl", files("Revocation lists that the server's chain is checked against.", "A file, PEM or DER.")},
 		}}
 }
 
@@ -130,8 +154,22 @@ func networkShape() *shape {
 			enum: []string{"ask", "allow", "deny"}}},
 		{"allow", &shape{kind: list, about: "Origins allowed at private and loopback addresses.",
 			each: &shape{kind: text, about: "An exact origin.", pattern: regexp.MustCompile(`^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@* ]+/?$`), why: "expected an exact origin such as http://localhost:3000", parse: parseOrigin}}},
-		{"proxy", &shape{kind: text, empty: true, about: "Proxy for every request, as http://host:port; empty means none.",
-			pattern: regexp.MustCompile(`^(http://[^/?#@ ]+/?)?$`), why: "expected http://host:port", parse: parseProxy}},
+		{"proxy", &shape{kind: object, short: "url", about: "The proxy for every request; \"\" means none, whatever the environment says.",
+			rules: []rule{
+				{when: "username", need: "password", why: "username is half of a pair; password is missing"},
+				{when: "password", need: "username", why: "password is half of a pair; username is missing"},
+			},
+			required: []string{"url"},
+			fields: []field{
+				{"url", &shape{kind: text, empty: true, about: "http://host:port or https://host:port.",
+					pattern: regexp.MustCompile(`^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@ ]+/?)?$`), why: "expected http://host:port or https://host:port", parse: parseProxy}},
+				{"username", &shape{kind: text, about: "For the Basic scheme.", pattern: regexp.MustCompile(`^[^:\x00-\x1f]+$`), why: "a user name has no colon and no control characters"}},
+				{"password", &shape{kind: text, secret: true, about: "For the Basic scheme."}},
+				{"mtls", &shape{kind: text, about: "The entry under mtls that an https proxy gets."}},
+				{"except", &shape{kind: list, one: true, about: "What is reached without the proxy, as in NO_PROXY.",
+					each: &shape{kind: text, about: "A host, a domain with its subdomains, an address or a CIDR block, with or without a port; * for all.",
+						pattern: regexp.MustCompile(`^(\*|[^,/*@ ]+(/[0-9]+)?|\*\.[^,/*@ ]+)$`), why: "expected a host, .domain, address or CIDR block"}}},
+			}}},
 	}}
 }
 

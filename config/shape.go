@@ -11,6 +11,7 @@ const (
 	list                // values of one shape
 	text                // a string
 	integer             // a whole number
+	boolean             // true or false
 )
 
 // shape describes one value. The decoder and the JSON Schema are both made from it.
@@ -20,6 +21,7 @@ type shape struct {
 	def   any // the default, shown in the schema and used where the key is absent
 
 	fields   []field // object
+	short    string  // object: a text stands for an object with this one field
 	required []string
 	rules    []rule
 	anyOf    []string // at least one of these is present
@@ -27,6 +29,7 @@ type shape struct {
 
 	key  *shape // dict: what its keys are
 	each *shape // dict, list
+	one  bool   // list: a single value stands for a list of it
 
 	enum      []string       // text
 	pattern   *regexp.Regexp // read alike by RE2 and ECMA-262
@@ -46,7 +49,7 @@ type field struct {
 }
 
 // rule ties the keys of one object together: where when is present (with one of the values of
-// is, if there are any), need must be present and forbid must be absent or "".
+// is, if there are any), need must be present and forbid must be absent or, if it is a text, "".
 type rule struct {
 	when   string
 	is     []string

@@ -65,24 +65,6 @@ func parseIssuer(s string) (any, error) {
 	return s, nil
 }
 
-// parseProxy accepts no userinfo: a password in the URL would show wherever the URL does.
-func parseProxy(s string) (any, error) {
-	if s == "" {
-		return (*url.URL)(nil), nil
-	}
-	if scheme, _, ok := strings.Cut(s, "://"); ok && scheme != "http" {
-		return nil, fmt.Errorf("the proxy must be http://host:port, not %s://", sanitize.Line(scheme, 20))
-	}
-	o, err := origin.Parse(s)
-	if err != nil {
-		if bad, ok := errors.AsType[*origin.Error](err); ok {
-			return nil, errors.New("expected http://host:port: " + sanitize.Line(bad.Reason, 200))
-		}
-		return nil, err
-	}
-	return &url.URL{Scheme: o.Scheme(), Host: o.HostPort()}, nil
-}
-
 // parseMetadataURL: the URL is a client identifier, compared as it stands.
 func parseMetadataURL(s string) (any, error) {
 	if s == "" {
@@ -102,6 +84,9 @@ func parseMetadataURL(s string) (any, error) {
 }
 
 func parseListen(s string) (any, error) {
+	if s == "" {
+		return s, nil
+	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		return nil, errors.New("expected host:port such as 127.0.0.1:8808")

@@ -107,18 +107,22 @@ func TestMutualTLSClientAuthentication(t *testing.T) {
 	}
 }
 
-// A certificate is renewed between two runs. The token that was bound to the old one is never shown
-// with the new one.
+// A certificate is renewed between two runs, or while the program runs. The token that was bound to
+// the old one is never shown with the new one.
 func TestCertificateBoundTokens(t *testing.T) {
 	bound := object{"tls_client_certificate_bound_access_tokens": true}
 	confidential := object{"tls_client_certificate_bound_access_tokens": true, "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_subject_dn": "CN=alice"}
+	withCertificate := object{"client_id": "desk", "token_endpoint_auth_method": "tls_client_auth"}
 	for name, tt := range map[string]struct {
 		registered object
 		ours       object
 		silent     bool // the refresh token is the client's, whatever its certificate
+		running    bool // the program is not started again
 	}{
-		"of a client with a certificate": {confidential, object{"client_id": "desk", "token_endpoint_auth_method": "tls_client_auth"}, true},
-		"of a public client":             {bound, object{"client_id": "desk"}, false},
+		"of a client with a certificate":          {confidential, withCertificate, true, false},
+		"of a client with a certificate, running": {confidential, withCertificate, true, true},
+		"of a public client":                      {bound, object{"client_id": "desk"}, false, false},
+		"of a public client, running":             {bound, object{"client_id": "desk"}, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, options{
@@ -129,7 +133,9 @@ func TestCertificateBoundTokens(t *testing.T) {
 			w.useCertificate(first, w.site, w.alias)
 			a := w.startAgent()
 			w.signIn(a)
-			a.stop()
+			if !tt.running {
+				a.stop()
+			}
 			if got := w.granted("authorization_code"); got.Certificate != thumbprint(first) || !got.AtAlias {
 				t.Errorf("token request: %+v", got)
 			}
@@ -138,7 +144,19 @@ func TestCertificateBoundTokens(t *testing.T) {
 
 			second := w.ca.Issue(tlstest.Leaf{CN: "alice", Client: true})
 			w.useCertificate(second, w.site, w.alias)
-			a = w.startAgent()
+			if tt.running {
+				waitFor(t, "certificate to be used", 15*time.Second, func() bool {
+					a.fetch(w.page(), 0)
+					all := w.requests("site", "/docs/handbook")
+					return all[len(all)-1].Certificate == thumbprint(second)
+				})
+				all := w.requests("site", "/docs/handbook")
+				for before < len(all) && all[before].Certificate == thumbprint(first) { // not noticed yet
+					before++
+				}
+			} else {
+				a = w.startAgent()
+			}
 			if tt.silent {
 				w.read(a)
 				if got := w.granted("refresh_token"); got.Certificate != thumbprint(second) || !got.AtAlias {

@@ -151,8 +151,11 @@ func (p *provider) read(r io.Reader, ready chan struct{}) {
 	}
 }
 
-// catchUp waits until everything is read that was printed so far.
+// catchUp waits until everything is read that was printed so far, by a provider that was started.
 func (p *provider) catchUp() {
+	if p.stdin == nil {
+		return
+	}
 	if _, err := io.WriteString(p.stdin, "\n"); err == nil {
 		<-p.marks
 	}

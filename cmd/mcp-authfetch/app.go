@@ -17,6 +17,7 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/outbound"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsfault"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
@@ -24,19 +25,33 @@ import (
 // app is every part, built once from the config.
 type app struct {
 	files
-	cfg   *config.Config
-	store tokenstore.Store
-	guard *netguard.Guard
-	desk  *action.Desk
-	zones *auth.Zones
-	base  *outbound.Transport
-	flows *login.Flows
-	fetch *fetch.Client
+	cfg     *config.Config
+	proxies *proxies
+	unwatch func() // ends the watching of files
+	store   tokenstore.Store
+	guard   *netguard.Guard
+	desk    *action.Desk
+	zones   *auth.Zones
+	base    *outbound.Transport
+	flows   *login.Flows
+	fetch   *fetch.Client
 }
 
-// build loads the config and makes every part. Nothing is sent yet. private is what happens to
-// private addresses where the config does not say.
-func (p *program) build(private auth.Private) (*app, error) {
+// setting is what holds where the config does not say.
+type setting struct {
+	private auth.Private // what happens to private addresses
+	proxies bool         // the proxy variables of the environment count
+}
+
+var (
+	// atHome: one person's process, started by them or their agent.
+	atHome = setting{auth.AskPrivate, true}
+	// serving: a process that listens for others.
+	serving = setting{auth.DenyPrivate, false}
+)
+
+// build loads the config and makes every part. Nothing is sent yet.
+func (p *program) build(ctx context.Context, where setting) (*app, error) {
 	cfg, err := p.loadConfig()
 	if err != nil {
 		return nil, err
@@ -44,31 +59,42 @@ func (p *program) build(private auth.Private) (*app, error) {
 	for _, w := range cfg.Warnings {
 		p.log.Warn(w)
 	}
-	files, err := loadFiles(cfg)
+	files, err := p.loadFiles(ctx, cfg)
 	if err != nil {
+		files.close()
 		return nil, err
 	}
 	for _, w := range files.warnings() {
 		p.log.Warn(w)
 	}
-	return p.assemble(cfg, files, private)
+	a, err := p.assemble(cfg, files, where)
+	if err != nil {
+		files.close()
+	}
+	return a, err
 }
 
-func (p *program) assemble(cfg *config.Config, files files, private auth.Private) (*app, error) {
+// assemble makes every part; with the app, the files are closed.
+func (p *program) assemble(cfg *config.Config, files files, where setting) (*app, error) {
+	proxies, err := newProxies(cfg, files, where.proxies)
+	if err != nil {
+		return nil, err
+	}
 	store, err := p.openStore(cfg)
 	if err != nil {
 		return nil, err
 	}
-	a := &app{cfg: cfg, files: files, store: store, guard: &netguard.Guard{}}
+	a := &app{cfg: cfg, files: files, store: store, guard: &netguard.Guard{}, proxies: proxies, unwatch: files.watch()}
 	a.desk = action.NewDesk(action.DeskOptions{
 		Port: cfg.Login.Port, Timeout: cfg.Login.Timeout, Open: p.opener(cfg), Own: a.guard.Own, Logger: p.log,
 	})
+	private := where.private
 	if cfg.Network.Private != "" {
 		private = auth.Private(cfg.Network.Private)
 	}
 	a.zones = &auth.Zones{Store: a.store, Desk: a.desk, Private: private, Allowed: a.allowed}
 	a.base = outbound.New(outbound.Options{
-		Guard: a.guard, Material: a.material, Rules: a.zones.Rules, Proxy: cfg.Network.Proxy,
+		Guard: a.guard, Material: a.material, Rules: a.zones.Rules, Proxy: a.proxies.on,
 		UserAgent: "mcp-authfetch/" + version(), Logger: p.log,
 	})
 	a.flows = login.New(login.Options{
@@ -102,6 +128,8 @@ func (a *app) close() {
 	a.desk.Close()
 	a.flows.Wait(ctx)
 	a.base.CloseIdleConnections()
+	a.unwatch()
+	a.files.close()
 }
 
 // allowed reports whether the config names o: as a site, as an issuer, or under network.allow.
@@ -139,7 +167,7 @@ func (a *app) plaintext(o origin.Origin) bool { return o.IsLoopback() && a.cfg.S
 
 func (a *app) material(o origin.Origin) *tlsmat.Material {
 	if s := a.cfg.Site(o); s != nil && s.MTLS != "" {
-		return a.materials[s.MTLS]
+		return a.sources[s.MTLS].Current()
 	}
 	return nil
 }
@@ -200,7 +228,7 @@ func (a *app) explainStatus(page *fetch.Page) error {
 	if err != nil {
 		return nil
 	}
-	if f := tlsmat.ExplainStatus(page.Status, page.Body, o.Host(), a.material(o), outbound.Seen(page.Response)); f != nil {
+	if f := tlsfault.ExplainStatus(page.Response, page.Body, o.Host(), a.material(o), outbound.Seen(page.Response)); f != nil {
 		return f
 	}
 	return auth.Explain(page.Response)

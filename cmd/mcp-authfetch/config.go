@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mcp-authfetch/mcp-authfetch/config"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsfault"
 )
 
 func (p *program) configCommand() *cobra.Command {
@@ -20,11 +22,16 @@ func (p *program) configCommand() *cobra.Command {
 		&cobra.Command{Use: "path", Short: "Print where the config file is, or would be", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return p.printConfigPath() }},
 		&cobra.Command{Use: "check", Short: "Check the config file and the files it names", Args: cobra.NoArgs,
-			RunE: func(*cobra.Command, []string) error { return p.checkConfig() }},
+			RunE: func(cmd *cobra.Command, _ []string) error { return p.checkConfig(cmd.Context()) }},
 		&cobra.Command{Use: "schema", Short: "Print the JSON Schema of the config, for editors", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { _, err := p.stdout.Write(config.Schema()); return err }},
 		&cobra.Command{Use: "client-metadata", Short: "Print the client metadata document to serve at login.client_metadata_url", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return p.printClientMetadata() }},
+		&cobra.Command{Use: "tls", Short: "Print what can go wrong with certificates and TLS, and what to do, as Markdown", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Fprint(p.stdout, tlsfault.Table())
+				return err
+			}},
 		&cobra.Command{Use: "issuers", Short: "Print what is particular about well-known issuers, as Markdown", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { _, err := io.WriteString(p.stdout, knownIssuers()); return err }},
 		&cobra.Command{Use: "init", Short: "Create a commented config file to start from", Args: cobra.NoArgs,
@@ -59,12 +66,13 @@ func (p *program) printClientMetadata() error {
 	return err
 }
 
-func (p *program) checkConfig() error {
+func (p *program) checkConfig(ctx context.Context) error {
 	cfg, err := p.loadConfig()
 	if err != nil {
 		return err
 	}
-	files, err := loadFiles(cfg)
+	files, err := p.loadFiles(ctx, cfg)
+	defer files.close()
 	if err != nil {
 		return err
 	}

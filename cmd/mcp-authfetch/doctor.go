@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
-	"github.com/mcp-authfetch/mcp-authfetch/auth"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
@@ -49,6 +48,8 @@ type check struct {
 	Facts  []string `json:"facts,omitempty"`
 	Code   string   `json:"code,omitempty"`
 	Remedy string   `json:"remedy,omitempty"`
+	// Warning: it works, and the remedy is for what may come.
+	Warning bool `json:"warning,omitempty"`
 }
 
 // doctor collects checks; the first failure decides the exit code.
@@ -90,10 +91,9 @@ func (d *doctor) local(ctx context.Context, p *program) *app {
 		where = "no file at " + path
 	}
 	d.pass("config", where+"; "+contents(cfg), cfg.Warnings...)
-	files, err := loadFiles(cfg)
-	for _, name := range slices.Sorted(maps.Keys(files.materials)) {
-		m := files.materials[name]
-		d.pass("certificate "+name, "loaded", append(m.Facts(), m.Warnings()...)...)
+	files, err := p.loadFiles(ctx, cfg)
+	for _, name := range slices.Sorted(maps.Keys(cfg.MTLS)) {
+		d.entry(name, files)
 	}
 	for _, issuer := range slices.Sorted(maps.Keys(files.keys)) {
 		d.pass("signing key of "+action.ShowIssuer(issuer), "loaded")
@@ -101,13 +101,15 @@ func (d *doctor) local(ctx context.Context, p *program) *app {
 	for _, note := range files.notes {
 		d.pass("signing keys", note)
 	}
-	if err != nil {
-		d.fail("certificates", err)
-		return nil
+	if err != nil { // those that can be used are
+		for _, failed := range err.(interface{ Unwrap() []error }).Unwrap() {
+			d.fail(loadedFor(failed), failed)
+		}
 	}
-	a, err := p.assemble(cfg, files, auth.AskPrivate)
+	a, err := p.assemble(cfg, files, atHome)
 	if err != nil {
 		d.fail("store", err)
+		files.close()
 		return nil
 	}
 	d.checkStore(ctx, a)

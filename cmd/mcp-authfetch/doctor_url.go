@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +21,6 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
-	"github.com/mcp-authfetch/mcp-authfetch/outbound"
 	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
@@ -40,7 +38,10 @@ func (d *doctor) remote(ctx context.Context, a *app, raw string) {
 		d.fail("url", err)
 		return
 	}
-	if !d.address(ctx, a, o) {
+	if s := a.cfg.Site(o); s != nil && s.MTLS != "" && a.sources[s.MTLS] == nil {
+		return // its entry cannot be used, as was said
+	}
+	if !d.address(ctx, a, o) || !d.connection(ctx, a, o) {
 		return
 	}
 	resp := d.request(ctx, a, o, u)
@@ -59,8 +60,8 @@ func (d *doctor) address(ctx context.Context, a *app, o origin.Origin) bool {
 		d.fail("address", err)
 		return false
 	}
-	if a.cfg.Network.Proxy != nil && !o.IsLoopback() {
-		d.pass("address", "through the proxy "+a.cfg.Network.Proxy.Host)
+	if proxy := a.proxies.on(o); proxy != nil && !o.IsLoopback() {
+		d.pass("address", "through "+proxy.String()+" ("+proxy.Setting+")")
 		return true
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", o.Host()) // an address is its own
@@ -97,7 +98,7 @@ func (e *lookupError) Hint() string {
 	return "check the name, and whether you are on the right network or VPN"
 }
 
-// request sends one request without a token, and tells what TLS and HTTP gave.
+// request sends one request without a token, and tells what HTTP gave.
 func (d *doctor) request(ctx context.Context, a *app, o origin.Origin, u *url.URL) *http.Response {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -116,23 +117,6 @@ func (d *doctor) request(ctx context.Context, a *app, o origin.Origin, u *url.UR
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 16<<10)) // what there is of it is enough to explain
-	if s := resp.TLS; s != nil {
-		facts := []string{"server certificate: " + sanitize.Line(s.PeerCertificates[0].Subject.String(), 200) +
-			", valid until " + s.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)}
-		seen := outbound.Seen(resp)
-		switch {
-		case seen == nil || !seen.Asked():
-			facts = append(facts, "client certificate: not asked for")
-		case seen.Sent():
-			facts = append(facts, "client certificate: asked for, and sent")
-		default:
-			facts = append(facts, "client certificate: asked for, and none was sent")
-		}
-		if seen != nil && len(seen.AcceptableCAs()) > 0 {
-			facts = append(facts, "the server accepts certificates of: "+strings.Join(seen.AcceptableCAs(), "; "))
-		}
-		d.pass("tls", tls.VersionName(s.Version), facts...)
-	}
 	if why := a.explainStatus(&fetch.Page{FinalURL: u, Status: resp.StatusCode, Body: body, Response: resp}); why != nil {
 		d.fail("http", why)
 		return nil

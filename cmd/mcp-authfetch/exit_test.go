@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -19,13 +20,14 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/netguard"
 	"github.com/mcp-authfetch/mcp-authfetch/outbound"
 	"github.com/mcp-authfetch/mcp-authfetch/server"
+	"github.com/mcp-authfetch/mcp-authfetch/tlsfault"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 	"github.com/mcp-authfetch/mcp-authfetch/tokenstore"
 )
 
 func TestExitCode(t *testing.T) {
 	_, badURL := fetch.ParseURL("ftp://host.example/")
-	_, noFile := tlsmat.Load(tlsmat.Entry{Name: "corp", Cert: "/nowhere.pem"})
+	_, noFile := tlsmat.Load(t.Context(), tlsmat.Entry{Name: "corp", Cert: "/nowhere.pem"})
 	_, noCode := fetch.ParseURL("https://host.example:0/")
 	elsewhere := &url.URL{Scheme: "https", Host: "elsewhere.example", Path: "/"}
 	tests := []struct {
@@ -44,7 +46,7 @@ func TestExitCode(t *testing.T) {
 		{"the port of the login page", &action.PortError{Port: 1, Err: os.ErrPermission}, exitUsage},
 		{"a place for logins", &noHomeError{errors.New("no home")}, exitUsage},
 		{"an address that is denied", &netguard.DeniedError{}, exitNetwork},
-		{"TLS behind another error", fmt.Errorf("asking: %w", tlsmat.ExplainStatus(496, nil, "host.example", nil, nil)), exitNetwork},
+		{"TLS behind another error", fmt.Errorf("asking: %w", tlsfault.ExplainStatus(&http.Response{StatusCode: 497}, nil, "host.example", nil, nil)), exitNetwork},
 		{"time", &fetch.TimeoutError{}, exitNetwork},
 		{"somebody needed", &auth.ActionRequired{Action: action.New("id", action.Prompt{})}, exitLogin},
 		{"an address to allow", &auth.ActionRequired{Action: action.New("id", action.Prompt{Kind: action.AllowAddress})}, exitLogin},

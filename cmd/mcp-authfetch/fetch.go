@@ -30,7 +30,7 @@ func (p *program) fetchCommand() *cobra.Command {
 			if err := checkFetch(args[0], render.Format(format), timeout); err != nil {
 				return err
 			}
-			a, err := p.build(auth.AskPrivate)
+			a, err := p.build(cmd.Context(), atHome)
 			if err != nil {
 				return err
 			}

@@ -1,37 +1,39 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mcp-authfetch/mcp-authfetch/config"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
+	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
 // files is what the files hold that the config names.
 type files struct {
-	materials map[string]*tlsmat.Material  // by name under mtls
-	keys      map[string]*login.SigningKey // by issuer
-	notes     []string                     // about the keys
+	sources map[string]*tlsmat.Source    // by name under mtls
+	keys    map[string]*login.SigningKey // by issuer
+	notes   []string                     // about the keys
 }
 
-// loadFiles reads them all. With an error it returns those that can be used.
-func loadFiles(cfg *config.Config) (files, error) {
-	all := files{materials: map[string]*tlsmat.Material{}, keys: map[string]*login.SigningKey{}}
+// loadFiles reads them all. With an error it returns those that can be used. What it returns must
+// be closed.
+func (p *program) loadFiles(ctx context.Context, cfg *config.Config) (files, error) {
+	all := files{sources: map[string]*tlsmat.Source{}, keys: map[string]*login.SigningKey{}}
 	var failed []error
 	for _, name := range slices.Sorted(maps.Keys(cfg.MTLS)) {
-		e := cfg.MTLS[name]
-		m, err := tlsmat.Load(tlsmat.Entry{
-			Name: name, Cert: e.Cert, Key: e.Key, Passphrase: e.Passphrase, CA: e.CA, CAOnly: e.CAMode == "only",
-		})
+		s, err := tlsmat.Open(ctx, mtlsEntry(name, cfg.MTLS[name]), tlsmat.SourceOptions{Logger: p.log})
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		all.materials[name] = m
+		all.sources[name] = s
 	}
 	for _, issuer := range slices.Sorted(maps.Keys(cfg.Issuers)) {
 		c := cfg.Issuers[issuer]
@@ -50,15 +52,62 @@ func loadFiles(cfg *config.Config) (files, error) {
 	return all, errors.Join(failed...)
 }
 
+// mtlsEntry is an entry of the config as tlsmat wants it.
+func mtlsEntry(name string, e config.MTLS) tlsmat.Entry {
+	out := tlsmat.Entry{
+		Name: name, Cert: e.Cert, Key: e.Key, PassphraseCommand: e.PassphraseCommand, Signer: e.Signer, SPIFFE: e.SPIFFE,
+		StrictPermissions: e.StrictPermissions, CA: e.CA, CAOnly: e.CAMode == "only",
+		ServerName: e.ServerName, Pins: e.Pins, CRL: e.CRL, MinVersion: tls.VersionTLS12,
+	}
+	if e.MinVersion == "1.3" {
+		out.MinVersion = tls.VersionTLS13
+	}
+	if !e.Passphrase.IsZero() {
+		out.Passphrase = func(context.Context) (secret.Text, error) { return e.ReadPassphrase() }
+	}
+	if e.Environment {
+		out.Settings = map[string]string{"cert": "AUTHFETCH_CERT", "key": "AUTHFETCH_KEY", "passphrase": "AUTHFETCH_KEY_PASSPHRASE", "ca": "AUTHFETCH_CA"}
+	}
+	return out
+}
+
+// warnings are sentences about what may go wrong, and what to do.
 func (f files) warnings() []string {
 	var all []string
-	for _, name := range slices.Sorted(maps.Keys(f.materials)) {
-		for _, w := range f.materials[name].Warnings() {
-			if !strings.HasPrefix(w, "mtls.") { // most name the setting
+	for _, name := range slices.Sorted(maps.Keys(f.sources)) {
+		for _, c := range f.sources[name].Current().Checks() {
+			if c.OK && !c.Warn {
+				continue
+			}
+			w := c.Result
+			if !strings.HasPrefix(w, "mtls.") && !strings.HasPrefix(w, "AUTHFETCH_") { // most name the setting
 				w = "mtls." + name + ": " + w
+			}
+			if c.Remedy != "" {
+				w += "; " + c.Remedy
 			}
 			all = append(all, w)
 		}
 	}
 	return append(all, f.notes...)
+}
+
+// watch keeps what the files hold current until stop is called.
+func (f files) watch() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background()) // outlives every request
+	var group sync.WaitGroup
+	for _, s := range f.sources {
+		group.Go(func() { s.Watch(ctx) })
+	}
+	return func() {
+		cancel()
+		group.Wait()
+	}
+}
+
+// close ends what keys live in.
+func (f files) close() {
+	for _, s := range f.sources {
+		_ = s.Close()
+	}
 }

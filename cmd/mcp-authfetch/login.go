@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
-	"github.com/mcp-authfetch/mcp-authfetch/auth"
 	"github.com/mcp-authfetch/mcp-authfetch/fetch"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 )
@@ -19,7 +18,7 @@ func (p *program) loginCommand() *cobra.Command {
 			if _, err := fetch.ParseURL(args[0]); err != nil {
 				return err
 			}
-			a, err := p.build(auth.AskPrivate)
+			a, err := p.build(cmd.Context(), atHome)
 			if err != nil {
 				return err
 			}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcp-authfetch/mcp-authfetch/action"
-	"github.com/mcp-authfetch/mcp-authfetch/auth"
 	"github.com/mcp-authfetch/mcp-authfetch/fetch"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
@@ -66,12 +65,13 @@ func (l *logout) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := loadFiles(cfg) // one that is broken keeps nobody from signing out
+	files, err := l.loadFiles(ctx, cfg) // one that is broken keeps nobody from signing out
 	if err != nil {
 		l.log.Warn("what the config names cannot all be used; issuers that want it are not told", "error", err)
 	}
-	a, err := l.assemble(cfg, files, auth.AskPrivate)
+	a, err := l.assemble(cfg, files, atHome)
 	if err != nil {
+		files.close()
 		return err
 	}
 	defer a.close()

@@ -51,7 +51,7 @@ func newTerminal(t *testing.T, kind func(*world) error) *terminal {
 	tt.program = &program{log: slog.New(slog.NewTextHandler(tt.screen, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		surroundings: surroundings{stdin: in, stdout: io.Discard, stderr: tt.screen, env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}}
 	var err error
-	if tt.app, err = tt.build(auth.AskPrivate); err != nil {
+	if tt.app, err = tt.build(t.Context(), atHome); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(tt.app.close)

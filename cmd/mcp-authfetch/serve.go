@@ -5,8 +5,8 @@ import (
 	"net/url"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
-	"github.com/mcp-authfetch/mcp-authfetch/auth"
 	"github.com/mcp-authfetch/mcp-authfetch/config"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/server"
@@ -17,7 +17,7 @@ func (p *program) stdioCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "stdio", Short: "Serve MCP on stdin and stdout (what agents start)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := p.build(auth.AskPrivate)
+			a, err := p.build(cmd.Context(), atHome)
 			if err != nil {
 				return err
 			}
@@ -36,7 +36,7 @@ func (p *program) httpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "http", Short: "Serve MCP over streamable HTTP, on this computer only", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := p.build(auth.DenyPrivate)
+			a, err := p.build(cmd.Context(), serving)
 			if err != nil {
 				return err
 			}
@@ -48,14 +48,27 @@ func (p *program) httpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return server.ServeHTTP(cmd.Context(), server.New(p.webfetch(a), version()), server.HTTPOptions{
-				Listen: listen, Own: a.guard.Own, Documents: documents, Logger: p.log,
-				Ready: func(url string) { fmt.Fprintln(p.stderr, "mcp-authfetch: MCP is served on", url) },
+			group, ctx := errgroup.WithContext(cmd.Context()) // what fails ends the other
+			if a.cfg.HTTP.Metrics != "" {
+				group.Go(func() error {
+					return server.ServeMetrics(ctx, a.cfg.HTTP.Metrics, a.guard.Own, p.say("metrics are served on"), p.log, certificates(a.sources))
+				})
+			}
+			group.Go(func() error {
+				return server.ServeHTTP(ctx, server.New(p.webfetch(a), version()), server.HTTPOptions{
+					Listen: listen, Own: a.guard.Own, Documents: documents, Logger: p.log, Ready: p.say("MCP is served on"),
+				})
 			})
+			return group.Wait()
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "the `address` to listen on (default http.listen of the config, 127.0.0.1:8808)")
 	return cmd
+}
+
+// say tells the person at the terminal where something is.
+func (p *program) say(what string) func(url string) {
+	return func(url string) { fmt.Fprintln(p.stderr, "mcp-authfetch:", what, url) }
 }
 
 // publicDocuments are what `http` serves to everybody: the client metadata document, at the path
