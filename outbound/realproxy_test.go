@@ -48,13 +48,17 @@ func TestRealProxies(t *testing.T) {
 				}
 				site := newSite(t, kind == "h2", config)
 				tr := through(url.UserPassword("u", "s3cretpw"))
+				method, body := http.MethodPost, "body"
+				if kind == "http" {
+					method, body = http.MethodGet, ""
+				}
 				for range 2 {
-					if got := do(t, tr, newRequest(t, "alice", http.MethodPost, site.URL+"/x?y", "body")); got != "ok" {
+					if got := do(t, tr, newRequest(t, "alice", method, site.URL+"/x?y", body)); got != "ok" {
 						t.Errorf("%s: body %q", kind, got)
 					}
 				}
 				for _, r := range site.all() {
-					if want := map[bool]string{true: "client"}[kind != "http"]; r.cn != want || r.Body != "body" || r.URI != "/x?y" || r.Header["Proxy-Authorization"] != nil {
+					if want := map[bool]string{true: "client"}[kind != "http"]; r.cn != want || r.Body != body || r.URI != "/x?y" || r.Header["Proxy-Authorization"] != nil {
 						t.Errorf("%s: the site received %+v", kind, r)
 					}
 				}

@@ -3,6 +3,7 @@ package outbound
 import (
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -197,5 +198,25 @@ func TestSecureProxyFailures(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestBrokenProxyConnection: what goes wrong on the connection to the proxy while the origin's
+// handshake passes through it is not the origin's.
+func TestBrokenProxyConnection(t *testing.T) {
+	config := testCA().ServerConfig("127.0.0.1")
+	l := listen(t, func(c net.Conn) {
+		s := tls.Server(c, config)
+		_, _ = s.Read(make([]byte, 4096))
+		_, _ = io.WriteString(s, "HTTP/1.1 200 OK\r\n\r\n")
+		_, _ = s.Read(make([]byte, 4096)) // the origin's ClientHello
+		_, _ = c.Write(append([]byte{23, 3, 3, 0, 32}, make([]byte, 32)...))
+		silent(c)
+	})
+	at := l.Addr().String()
+	tr := newTransport(t, Options{Rules: loopback, Proxy: via(t, "https://"+at, nil)})
+	err := fetch(tr, newRequest(t, "alice", http.MethodGet, "https://127.0.0.1:9/", ""))
+	if f, ok := err.(*tlsfault.Failure); !ok || !strings.Contains(f.Error(), "the proxy "+at) {
+		t.Errorf("error %T %v, want one of the proxy", err, err)
 	}
 }
