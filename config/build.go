@@ -96,6 +96,10 @@ func (b *builder) command(n *node) []string {
 	for _, item := range n.items {
 		argv = append(argv, item.text)
 	}
+	if slices.ContainsFunc(argv, func(s string) bool { return strings.Contains(s, "-----BEGIN") }) {
+		b.doc.fail(n, "the text of a file stands in the command; save it, and give the command its name")
+		return nil
+	}
 	if len(argv) == 0 || argv[0] == "" {
 		b.doc.fail(n, "the command is empty; its first element is the program")
 		return nil

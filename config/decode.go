@@ -92,6 +92,10 @@ func (d *document) decode(v hujson.Value, s *shape, key string) *node {
 			return n
 		}
 	case *hujson.Array:
+		if s.kind == list && s.some && len(value.Elements) == 0 {
+			d.fail(n, "this list is empty; leave it out or put something into it")
+			return nil
+		}
 		if s.kind == list {
 			for i, element := range value.Elements {
 				if item := d.decode(element, s.each, fmt.Sprintf("%s[%d]", key, i)); item != nil {

@@ -80,6 +80,7 @@ func TestEnvironmentRefused(t *testing.T) {
 		{"claimed twice", `{"mtls": {"corp": {"cert": "c"}}, "sites": {"https://a.example": {"mtls": "corp"}}}`,
 			map[string]string{"AUTHFETCH_CERT": "c", "AUTHFETCH_ORIGINS": "https://A.example"}, `AUTHFETCH_ORIGINS: https://a.example is claimed twice; the file gives it "corp"`},
 		{"name taken", `{"mtls": {"env": {"cert": "c"}}}`, map[string]string{"AUTHFETCH_CERT": "c", "AUTHFETCH_ORIGINS": "https://a"}, `c.jsonc:1:11: the name "env" is taken by AUTHFETCH_CERT; choose another`},
+		{"key in place of its file", `{}`, map[string]string{"AUTHFETCH_CERT": "c", "AUTHFETCH_KEY": "-----BEGIN PRIVATE KEY-----\nMIGH", "AUTHFETCH_ORIGINS": "https://a"}, "AUTHFETCH_KEY: this is the text of a file; save it, and write the name of the file here"},
 		{"home unknown", `{}`, map[string]string{"AUTHFETCH_CERT": "~/c", "AUTHFETCH_ORIGINS": "https://a"}, `AUTHFETCH_CERT: "~/c": the home directory is not known`},
 		{"private", `{}`, map[string]string{"AUTHFETCH_PRIVATE": "dney"}, `AUTHFETCH_PRIVATE: "dney" is not one of ask, allow, deny; did you mean "deny"?`},
 		{"browser", `{}`, map[string]string{"AUTHFETCH_BROWSER": " "}, "AUTHFETCH_BROWSER: the browser command is empty"},

@@ -97,6 +97,9 @@ func (b *builder) proxy(n *node) {
 			b.doc.fail(entry, "a client certificate or private root has no use over http; the proxy must be https")
 		}
 	}
+	if p.At == (origin.Origin{}) && (p.MTLS != "" || p.Username != "" || p.Except != nil) {
+		b.doc.fail(n, "url is empty, which means no proxy; the other keys are for one")
+	}
 	b.cfg.Network.Proxy = p
 }
 

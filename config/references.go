@@ -115,12 +115,17 @@ func (p places) secretFile(name string) (string, error) {
 	return string(data), nil
 }
 
-// path makes a path absolute.
+// pasted matches what stands in a PEM file, and the base64 of DER, which begins with a sequence.
+var pasted = regexp.MustCompile(`-----BEGIN|[\r\n]|^MI[A-Za-z0-9+/=_-]{62,}$`)
+
+// path makes a path absolute. What may be a key is not shown.
 func (p places) path(s string) (string, error) {
 	rest, tilde := strings.CutPrefix(s, "~")
 	switch {
 	case s == "":
 		return "", errors.New("{file:PATH} names no file")
+	case pasted.MatchString(s):
+		return "", errors.New("this is the text of a file; save it, and write the name of the file here")
 	case tilde && rest != "" && !os.IsPathSeparator(rest[0]):
 		return "", fmt.Errorf("%s: only ~ itself is known, not the home of another user", sanitize.Quote(s))
 	case tilde && p.home == "":

@@ -75,6 +75,9 @@ func (s *shape) schema() ordered {
 		put("additionalProperties", s.each.schema())
 	case list:
 		whole := ordered{{"type", "array"}, {"items", s.each.schema()}}
+		if s.some {
+			whole = append(whole, member{"minItems", 1})
+		}
 		if s.one {
 			put("oneOf", []ordered{s.each.schema(), whole})
 			break

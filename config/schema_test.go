@@ -59,7 +59,7 @@ var beyond = []string{
 	"under mtls", "under issuers", "has no use over http", "is claimed twice", "is here twice", "exclude each other",
 	"not an origin", "not an issuer", "an issuer has no user name", "an origin has no",
 	"from 30s to 1h", "the port is not a number", "the host name has", "the browser command is empty", "in lower case", "in the command is not closed",
-	"visible ASCII", "the command is empty", "environment variable", "secret file", "is not closed by }", "names no file", "only ~ itself",
+	"visible ASCII", "the command is empty", "the text of a file", "which means no proxy", "environment variable", "secret file", "is not closed by }", "names no file", "only ~ itself",
 }
 
 // compare holds the schema against the decoder for one document.
@@ -144,6 +144,8 @@ func TestSchemaRefuses(t *testing.T) {
 		{"two passphrases", `{"mtls": {"a": {"cert": "c", "passphrase": "p", "passphrase_command": ["x"]}}}`},
 		{"two identities", `{"mtls": {"a": {"spiffe": "unix:///s", "signer": ["x"]}}}`},
 		{"pin", `{"mtls": {"a": {"pins": "sha256//abc"}}}`},
+		{"empty command", `{"mtls": {"a": {"signer": []}}}`},
+		{"no roots", `{"mtls": {"a": {"cert": "c", "ca": []}}}`},
 		{"number in a list of files", `{"mtls": {"a": {"ca": ["x", 1]}}}`},
 		{"wildcard in allow", `{"network": {"allow": ["http://*.a.example"]}}`},
 		{"timeout syntax", `{"login": {"timeout": "10"}}`},

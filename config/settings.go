@@ -27,13 +27,13 @@ func settings() *shape {
 
 func mtlsShape() *shape {
 	files := func(about, each string) *shape {
-		return &shape{kind: list, one: true, about: about, each: &shape{kind: text, about: each}}
+		return &shape{kind: list, one: true, some: true, about: about, each: &shape{kind: text, about: each}}
 	}
 	command := func(about string) *shape {
-		return &shape{kind: list, about: about, each: &shape{kind: text, empty: true, about: "The program, then its arguments; no shell is used."}}
+		return &shape{kind: list, some: true, about: about, each: &shape{kind: text, empty: true, about: "The program, then its arguments; no shell is used."}}
 	}
 	return &shape{kind: object, about: "A client certificate, private roots, or both.",
-		anyOf: []string{"cert", "signer", "spiffe", "ca", "pins", "crl", "server_name", "min_version"}, anyWhy: "this entry sets nothing; it needs a cert or a ca, for example",
+		anyOf: []string{"cert", "signer", "spiffe", "ca", "pins", "crl", "server_name"}, anyWhy: "this entry sets nothing; it needs a cert or a ca, for example",
 		rules: []rule{
 			{when: "key", need: "cert", why: "key is half of a pair; cert is missing"},
 			{when: "passphrase", need: "cert", why: "passphrase opens a key, and cert is missing"},
@@ -55,10 +55,10 @@ func mtlsShape() *shape {
 			{"strict_permissions", &shape{kind: boolean, about: "Refuse a key file that others can read, instead of warning."}},
 			{"ca", files("The roots that sign the server's certificate.", "A file (PEM or DER) or a directory of such files.")},
 			{"ca_mode", &shape{kind: text, about: "Whether ca adds to the system's roots or replaces them.", def: "add", enum: []string{"add", "only"}}},
-			{"server_name", &shape{kind: text, about: "What the server's certificate must name, instead of the host of the URL: a DNS name or a SPIFFE ID.",
-				pattern: regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|spiffe://[a-z0-9._-]+/[A-Za-z0-9/._-]+)$`), why: "expected a DNS name, or a SPIFFE ID such as spiffe://corp.example/wiki"}},
+			{"server_name", &shape{kind: text, about: "What the server's certificate must name, instead of the host of the URL: a DNS name, an IP address or a SPIFFE ID.",
+				pattern: regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*|spiffe://[a-z0-9._-]+/[A-Za-z0-9/._-]+)$`), why: "expected a DNS name, an IP address, or a SPIFFE ID such as spiffe://corp.example/wiki"}},
 			{"min_version", &shape{kind: text, about: "The oldest TLS version to use.", def: "1.2", enum: []string{"1.2", "1.3"}}},
-			{"pins", &shape{kind: list, one: true, about: "Public keys of which the server's chain must have one.",
+			{"pins", &shape{kind: list, one: true, some: true, about: "Public keys of which the server's chain must have one.",
 				each: &shape{kind: text, about: "sha256// and the base64 of the SHA-256 of the key's SPKI.", pattern: regexp.MustCompile(`^sha256//[A-Za-z0-9+/]{43}=$`), why: "expected sha256// and 44 characters of base64"}}},
 			{"crl", files("Revocation lists that the server's chain is checked against.", "A file, PEM or DER.")},
 		}}

@@ -30,6 +30,7 @@ type shape struct {
 	key  *shape // dict: what its keys are
 	each *shape // dict, list
 	one  bool   // list: a single value stands for a list of it
+	some bool   // list: it must not be empty
 
 	enum      []string       // text
 	pattern   *regexp.Regexp // read alike by RE2 and ECMA-262

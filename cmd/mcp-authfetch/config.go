@@ -71,6 +71,9 @@ func (p *program) checkConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.Network.CheckEnvironment(); err != nil {
+		return err
+	}
 	files, err := p.loadFiles(ctx, cfg)
 	defer files.close()
 	if err != nil {

@@ -21,10 +21,13 @@ func (p *program) doctorCommand() *cobra.Command {
 		Use: "doctor [URL]", Short: "Check config, certificates and store, then every step towards a URL", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d := &doctor{}
+			if len(args) == 1 {
+				d.towards = args[0]
+			}
 			if a := d.local(cmd.Context(), p); a != nil {
 				defer a.close()
-				if len(args) == 1 {
-					d.remote(cmd.Context(), a, args[0])
+				if d.towards != "" {
+					d.remote(cmd.Context(), a, d.towards)
 				}
 			}
 			if err := d.print(p, asJSON); err != nil {
@@ -54,8 +57,9 @@ type check struct {
 
 // doctor collects checks; the first failure decides the exit code.
 type doctor struct {
-	checks []check
-	exit   int
+	towards string // a URL, or ""
+	checks  []check
+	exit    int
 }
 
 func (d *doctor) pass(name, result string, facts ...string) {
@@ -93,7 +97,7 @@ func (d *doctor) local(ctx context.Context, p *program) *app {
 	d.pass("config", where+"; "+contents(cfg), cfg.Warnings...)
 	files, err := p.loadFiles(ctx, cfg)
 	for _, name := range slices.Sorted(maps.Keys(cfg.MTLS)) {
-		d.entry(name, files)
+		d.entry(name, files, d.needs(cfg, name))
 	}
 	for _, issuer := range slices.Sorted(maps.Keys(files.keys)) {
 		d.pass("signing key of "+action.ShowIssuer(issuer), "loaded")
@@ -105,6 +109,11 @@ func (d *doctor) local(ctx context.Context, p *program) *app {
 		for _, failed := range err.(interface{ Unwrap() []error }).Unwrap() {
 			d.fail(loadedFor(failed), failed)
 		}
+	}
+	if err := cfg.Network.CheckEnvironment(); err != nil {
+		d.fail("proxy", err)
+		files.close()
+		return nil
 	}
 	a, err := p.assemble(cfg, files, atHome)
 	if err != nil {

@@ -5,12 +5,24 @@ import (
 	"errors"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/config"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
+// needs reports whether an entry is of consequence: towards a URL, only that of the site and that of
+// the proxy are.
+func (d *doctor) needs(cfg *config.Config, name string) bool {
+	o, err := origin.OfURL(d.towards)
+	if err != nil {
+		return true
+	}
+	site, proxy := cfg.Site(o), cfg.Network.ProxyFor(o, true)
+	return site != nil && site.MTLS == name || proxy != nil && proxy.MTLS == name
+}
+
 // entry tells of one entry under mtls, side by side. One that cannot be loaded is told as an error.
-func (d *doctor) entry(name string, f files) {
+func (d *doctor) entry(name string, f files, needed bool) {
 	source := f.sources[name]
 	if source == nil {
 		return
@@ -24,7 +36,7 @@ func (d *doctor) entry(name string, f files) {
 	for _, c := range m.Checks() {
 		line := check{Name: "mtls " + name + " " + c.Name, OK: c.OK, Warning: c.Warn, Result: c.Result, Code: c.Code, Remedy: c.Remedy}
 		d.add(line)
-		if !c.OK && d.exit == exitOK {
+		if !c.OK && needed && d.exit == exitOK {
 			d.exit = exitNetwork
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 var (
 	certNotAfter = prometheus.NewDesc("authfetch_certificate_not_after_seconds",
-		"When the certificate of an mtls entry ends, in seconds since 1970.", []string{"entry"}, nil)
+		"When the certificate of an mtls entry ends, or one of its intermediates before it, in seconds since 1970.", []string{"entry"}, nil)
 	certNotBefore = prometheus.NewDesc("authfetch_certificate_not_before_seconds",
 		"When the certificate of an mtls entry begins, in seconds since 1970.", []string{"entry"}, nil)
 	certGeneration = prometheus.NewDesc("authfetch_certificate_generation",
@@ -33,9 +33,10 @@ func (c certificates) Collect(out chan<- prometheus.Metric) {
 		gauge := func(d *prometheus.Desc, v float64) {
 			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, name)
 		}
-		if leaf := source.Current().Leaf(); leaf != nil {
-			gauge(certNotAfter, float64(leaf.NotAfter.Unix()))
-			gauge(certNotBefore, float64(leaf.NotBefore.Unix()))
+		m := source.Current()
+		if end, ok := m.Expiry(); ok {
+			gauge(certNotAfter, float64(end.Unix()))
+			gauge(certNotBefore, float64(m.Leaf().NotBefore.Unix()))
 		}
 		status := source.Status()
 		gauge(certGeneration, float64(status.Generation))
