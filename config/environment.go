@@ -96,8 +96,12 @@ func (b *builder) envMTLS() {
 
 func (b *builder) envSite(s string) {
 	const name = "AUTHFETCH_ORIGINS"
-	parsed, ok := b.accept(name, s, b.root.shape.lookup("sites").key)
-	if !ok {
+	parsed, p := b.root.shape.lookup("sites").key.accept(s)
+	if p != nil {
+		if !strings.Contains(s, "@") { // else it may hold a password
+			p.reason = sanitize.Quote(s) + ": " + p.reason
+		}
+		b.wrong(name, p.reason, p.suggestion)
 		return
 	}
 	pattern := parsed.(origin.Pattern)

@@ -75,7 +75,7 @@ func TestEnvironmentRefused(t *testing.T) {
 		{"origins alone", `{}`, map[string]string{"AUTHFETCH_ORIGINS": "https://a"}, "AUTHFETCH_ORIGINS: it names the sites of AUTHFETCH_CERT or AUTHFETCH_CA, and neither is set"},
 		{"cert without origins", `{}`, map[string]string{"AUTHFETCH_CERT": "c"}, "AUTHFETCH_ORIGINS: AUTHFETCH_CERT is set, so this must name the sites it is for"},
 		{"ca without origins", `{}`, map[string]string{"AUTHFETCH_CA": "c"}, "AUTHFETCH_ORIGINS: AUTHFETCH_CA is set, so this must name the sites it is for"},
-		{"bad origin", `{}`, map[string]string{"AUTHFETCH_CERT": "c", "AUTHFETCH_ORIGINS": "https://a,b.example"}, "AUTHFETCH_ORIGINS: this is not an origin: no scheme; it must start with https:// or http://"},
+		{"bad origin", `{}`, map[string]string{"AUTHFETCH_CERT": "c", "AUTHFETCH_ORIGINS": "https://a,b.example"}, `AUTHFETCH_ORIGINS: "b.example": this is not an origin: no scheme; it must start with https:// or http://`},
 		{"http origin", `{}`, map[string]string{"AUTHFETCH_CERT": "c", "AUTHFETCH_ORIGINS": "http://a"}, "AUTHFETCH_ORIGINS: a client certificate or private root has no use over http; http://a must be https"},
 		{"claimed twice", `{"mtls": {"corp": {"cert": "c"}}, "sites": {"https://a.example": {"mtls": "corp"}}}`,
 			map[string]string{"AUTHFETCH_CERT": "c", "AUTHFETCH_ORIGINS": "https://A.example"}, `AUTHFETCH_ORIGINS: https://a.example is claimed twice; the file gives it "corp"`},

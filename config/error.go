@@ -10,6 +10,9 @@ import (
 // environment is the Path of an [Error] about an environment variable.
 const environment = "environment"
 
+// notSet ends a reason that has a hint of its own.
+const notSet = " is not set"
+
 // maxErrors bounds what one Load reports.
 const maxErrors = 20
 
@@ -47,6 +50,8 @@ func (e *Error) Hint() string {
 	switch {
 	case e.Path == environment && e.Key != "":
 		return "correct or unset " + e.Key + " in the environment, or in the env block of the agent's MCP entry"
+	case strings.HasSuffix(e.Reason, notSet):
+		return "set the variable where the program is started, such as in the env block of the agent's MCP entry"
 	case e.Line == 0 && e.Reason == noSuchFile:
 		return "check the path, or create a file to start from with `mcp-authfetch config init`"
 	case e.Line == 0:

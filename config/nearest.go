@@ -34,8 +34,18 @@ func commonPrefix(a, b string) int {
 	return n
 }
 
-// distance is the Levenshtein distance in bytes, 3 where it is 3 or more.
+// swapped reports whether two neighbours are the other way round, which is one slip of the fingers.
+func swapped(a, b string) bool {
+	n := commonPrefix(a, b)
+	return len(a) == len(b) && n+1 < len(a) && a[n] == b[n+1] && a[n+1] == b[n] && a[n+2:] == b[n+2:]
+}
+
+// distance is the Levenshtein distance in bytes, 1 where two neighbours are swapped, 3 where it is 3
+// or more.
 func distance(a, b string) int {
+	if swapped(a, b) {
+		return 1
+	}
 	if len(a)-len(b) > 2 || len(b)-len(a) > 2 {
 		return 3
 	}

@@ -29,6 +29,7 @@ type places struct {
 // resolve replaces every {env:NAME} and {file:PATH} in a secret. Other braces are text. Its
 // errors show names and paths, never values.
 func (p places) resolve(s string) (value string, literal bool, err error) {
+	whole := s
 	var b strings.Builder
 	literal = true
 	for {
@@ -65,7 +66,7 @@ func (p places) resolve(s string) (value string, literal bool, err error) {
 	}
 	b.WriteString(s)
 	if b.Len() == 0 {
-		return "", false, errors.New("this is empty once its references are replaced")
+		return "", false, errors.New("this is empty once its references are replaced" + emptyReferences(whole))
 	}
 	return b.String(), literal, nil
 }
@@ -76,7 +77,7 @@ func (p places) variable(name string) (string, error) {
 	}
 	value, ok := p.env(name)
 	if !ok {
-		return "", fmt.Errorf("the environment variable %s is not set", name)
+		return "", errors.New("the environment variable " + name + notSet)
 	}
 	return value, nil
 }
@@ -115,6 +116,17 @@ func (p places) secretFile(name string) (string, error) {
 	return string(data), nil
 }
 
+var reference = regexp.MustCompile(`\{(env|file):[^}]*\}`)
+
+// emptyReferences names what gave nothing; nothing else is in s.
+func emptyReferences(s string) string {
+	all := reference.FindAllString(s, -1)
+	if len(all) == 0 {
+		return ""
+	}
+	return ": " + sanitize.Line(strings.Join(all, ", "), 200) + " is empty"
+}
+
 // pasted matches what stands in a PEM file, and the base64 of DER, which begins with a sequence.
 var pasted = regexp.MustCompile(`-----BEGIN|[\r\n]|^MI[A-Za-z0-9+/=_-]{62,}$`)
 
@@ -126,6 +138,8 @@ func (p places) path(s string) (string, error) {
 		return "", errors.New("{file:PATH} names no file")
 	case pasted.MatchString(s):
 		return "", errors.New("this is the text of a file; save it, and write the name of the file here")
+	case reference.MatchString(s):
+		return "", errors.New("{env:NAME} and {file:PATH} are replaced in secrets only; write the path itself")
 	case tilde && rest != "" && !os.IsPathSeparator(rest[0]):
 		return "", fmt.Errorf("%s: only ~ itself is known, not the home of another user", sanitize.Quote(s))
 	case tilde && p.home == "":

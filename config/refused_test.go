@@ -69,6 +69,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"misspelt cert is one mistake", `{"mtls": {"a": {"crt": "c", "key": "k"}}}`, []string{`1:17: unknown key "crt"; did you mean "cert"?`}},
 		{"entry with nothing", `{"mtls": {"a": {}}}`, []string{"1:16: this entry sets nothing; it needs a cert or a ca, for example"}},
 		{"ca_mode without ca", `{"mtls": {"a": {"cert": "c", "ca_mode": "only"}}}`, []string{"1:30: ca_mode says what to do with ca, and ca is missing"}},
+		{"reference in a path", `{"mtls": {"a": {"cert": "{env:CERT}"}}}`, []string{"1:25: {env:NAME} and {file:PATH} are replaced in secrets only; write the path itself"}},
+		{"letters swapped", `{"mtls": {"a": {"cert": "c", "kye": "k"}}}`, []string{`1:30: unknown key "kye"; did you mean "key"?`}},
 		{"two passphrases", `{"mtls": {"a": {"cert": "c", "passphrase": "{env:SET}", "passphrase_command": ["x"]}}}`, []string{"1:57: passphrase and passphrase_command exclude each other"}},
 		{"empty command", `{"mtls": {"a": {"signer": []}}}`, []string{"1:27: this list is empty; leave it out or put something into it"}},
 		{"empty list of roots", `{"mtls": {"a": {"cert": "c", "ca": []}}}`, []string{"1:36: this list is empty; leave it out or put something into it"}},
@@ -126,7 +128,7 @@ func TestLoadRefuses(t *testing.T) {
 
 		// Secrets.
 		{"variable not set", site(`"headers": {"X-A": "Bearer {env:UNSET}"}`), []string{"1:53: the environment variable UNSET is not set"}},
-		{"variable empty", site(`"headers": {"X-A": "{env:EMPTY}"}`), []string{"1:53: this is empty once its references are replaced"}},
+		{"variable empty", site(`"headers": {"X-A": "{env:EMPTY}"}`), []string{"1:53: this is empty once its references are replaced: {env:EMPTY} is empty"}},
 		{"variable name", site(`"headers": {"X-A": "{env:A-B}"}`), []string{"1:53: {env:NAME} takes the name of an environment variable: letters, digits and _"}},
 		{"reference not closed", site(`"headers": {"X-A": "{env:SET"}`), []string{"1:53: a reference {env:NAME} or {file:PATH} is not closed by }"}},
 		{"secret file missing", site(`"headers": {"X-A": "{file:no/such}"}`), []string{`1:53: there is no secret file "no/such"`}},

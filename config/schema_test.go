@@ -59,7 +59,7 @@ var beyond = []string{
 	"under mtls", "under issuers", "has no use over http", "is claimed twice", "is here twice", "exclude each other",
 	"not an origin", "not an issuer", "an issuer has no user name", "an origin has no",
 	"from 30s to 1h", "the port is not a number", "the host name has", "the browser command is empty", "in lower case", "in the command is not closed",
-	"visible ASCII", "the command is empty", "the text of a file", "which means no proxy", "environment variable", "secret file", "is not closed by }", "names no file", "only ~ itself",
+	"visible ASCII", "the command is empty", "the text of a file", "which means no proxy", "in secrets only", "environment variable", "secret file", "is not closed by }", "names no file", "only ~ itself",
 }
 
 // compare holds the schema against the decoder for one document.

@@ -25,6 +25,7 @@ import (
 // app is every part, built once from the config.
 type app struct {
 	files
+	log     *slog.Logger
 	cfg     *config.Config
 	proxies *proxies
 	unwatch func() // ends the watching of files
@@ -41,14 +42,26 @@ type app struct {
 type setting struct {
 	private auth.Private // what happens to private addresses
 	proxies bool         // the proxy variables of the environment count
+	stays   bool         // the process goes on after one answer, so that its log tells what that would
 }
 
 var (
-	// atHome: one person's process, started by them or their agent.
-	atHome = setting{auth.AskPrivate, true}
+	// atHome: one command of a person.
+	atHome = setting{auth.AskPrivate, true, false}
+	// ofAgent: one person's process, started by their agent.
+	ofAgent = setting{auth.AskPrivate, true, true}
 	// serving: a process that listens for others.
-	serving = setting{auth.DenyPrivate, false}
+	serving = setting{auth.DenyPrivate, false, true}
 )
+
+// background is the logger for what is not about the one thing that a command is for: its outcome
+// tells all of that, and once.
+func (p *program) background(where setting) *slog.Logger {
+	if where.stays || p.flags.verbose {
+		return p.log
+	}
+	return slog.New(slog.DiscardHandler)
+}
 
 // build loads the config and makes every part. Nothing is sent yet.
 func (p *program) build(ctx context.Context, where setting) (*app, error) {
@@ -59,13 +72,13 @@ func (p *program) build(ctx context.Context, where setting) (*app, error) {
 	for _, w := range cfg.Warnings {
 		p.log.Warn(w)
 	}
-	files, err := p.loadFiles(ctx, cfg)
+	files, err := p.loadFiles(ctx, cfg, where)
 	if err != nil {
 		files.close()
 		return nil, err
 	}
 	for _, w := range files.warnings() {
-		p.log.Warn(w)
+		p.background(where).Warn(w.says, "code", w.code, "hint", w.remedy)
 	}
 	a, err := p.assemble(cfg, files, where)
 	if err != nil {
@@ -84,7 +97,7 @@ func (p *program) assemble(cfg *config.Config, files files, where setting) (*app
 	if err != nil {
 		return nil, err
 	}
-	a := &app{cfg: cfg, files: files, store: store, guard: &netguard.Guard{}, proxies: proxies, unwatch: files.watch()}
+	a := &app{log: p.background(where), cfg: cfg, files: files, store: store, guard: &netguard.Guard{}, proxies: proxies, unwatch: files.watch()}
 	a.desk = action.NewDesk(action.DeskOptions{
 		Port: cfg.Login.Port, Timeout: cfg.Login.Timeout, Open: p.opener(cfg), Own: a.guard.Own, Logger: p.log,
 	})
@@ -95,7 +108,7 @@ func (p *program) assemble(cfg *config.Config, files files, where setting) (*app
 	a.zones = &auth.Zones{Store: a.store, Desk: a.desk, Private: private, Allowed: a.allowed}
 	a.base = outbound.New(outbound.Options{
 		Guard: a.guard, Material: a.material, Rules: a.zones.Rules, Proxy: a.proxies.on,
-		UserAgent: "mcp-authfetch/" + version(), Logger: p.log,
+		UserAgent: "mcp-authfetch/" + version(), Logger: p.background(where),
 	})
 	a.flows = login.New(login.Options{
 		Transport: a.base, Store: a.store, Desk: a.desk, Headless: p.headless(cfg), ClientMetadataURL: cfg.Login.ClientMetadataURL,
@@ -229,6 +242,7 @@ func (a *app) explainStatus(page *fetch.Page) error {
 		return nil
 	}
 	if f := tlsfault.ExplainStatus(page.Response, page.Body, o.Host(), a.material(o), outbound.Seen(page.Response)); f != nil {
+		a.log.Warn("TLS failure", "host", o.Host(), "code", f.Code(), "error", f, "hint", f.Hint())
 		return f
 	}
 	return auth.Explain(page.Response)

@@ -74,12 +74,15 @@ func (p *program) checkConfig(ctx context.Context) error {
 	if err := cfg.Network.CheckEnvironment(); err != nil {
 		return err
 	}
-	files, err := p.loadFiles(ctx, cfg)
+	files, err := p.loadFiles(ctx, cfg, atHome)
 	defer files.close()
 	if err != nil {
 		return err
 	}
-	for _, w := range append(cfg.Warnings, files.warnings()...) {
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(p.stderr, "warning:", w)
+	}
+	for _, w := range files.warnings() {
 		fmt.Fprintln(p.stderr, "warning:", w)
 	}
 	where := cfg.Path

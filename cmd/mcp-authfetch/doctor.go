@@ -95,7 +95,7 @@ func (d *doctor) local(ctx context.Context, p *program) *app {
 		where = "no file at " + path
 	}
 	d.pass("config", where+"; "+contents(cfg), cfg.Warnings...)
-	files, err := p.loadFiles(ctx, cfg)
+	files, err := p.loadFiles(ctx, cfg, atHome)
 	for _, name := range slices.Sorted(maps.Keys(cfg.MTLS)) {
 		d.entry(name, files, d.needs(cfg, name))
 	}
@@ -106,7 +106,7 @@ func (d *doctor) local(ctx context.Context, p *program) *app {
 		d.pass("signing keys", note)
 	}
 	if err != nil { // those that can be used are
-		for _, failed := range err.(interface{ Unwrap() []error }).Unwrap() {
+		for _, failed := range each(err) {
 			d.fail(loadedFor(failed), failed)
 		}
 	}
@@ -155,10 +155,13 @@ func (d *doctor) print(p *program, asJSON bool) error {
 	var b strings.Builder
 	for _, c := range d.checks {
 		mark := "✓"
-		if !c.OK {
+		switch {
+		case !c.OK:
 			mark = "✗"
+		case c.Warning:
+			mark = "!"
 		}
-		fmt.Fprintf(&b, "%s %s: %s\n", mark, c.Name, c.Result)
+		fmt.Fprintf(&b, "%s %s: %s%s\n", mark, c.Name, c.Result, inBrackets(c.Code))
 		for _, f := range c.Facts {
 			fmt.Fprintf(&b, "    %s\n", f)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcp-authfetch/mcp-authfetch/auth"
+	"github.com/mcp-authfetch/mcp-authfetch/config"
 	"github.com/mcp-authfetch/mcp-authfetch/fetch"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
@@ -99,9 +100,11 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 		fmt.Fprintln(p.stderr, "mcp-authfetch: interrupted")
 		return exitOther
 	}
-	fmt.Fprintf(p.stderr, "mcp-authfetch: %s\n", sanitize.Text(err.Error()))
-	if hint := errorHint(err); hint != "" {
-		fmt.Fprintf(p.stderr, "  %s\n", sanitize.Text(hint))
+	for _, one := range each(err) {
+		fmt.Fprintf(p.stderr, "mcp-authfetch: %s%s\n", sanitize.Text(one.Error()), inBrackets(errorCode(one)))
+		if hint := errorHint(one); hint != "" {
+			fmt.Fprintf(p.stderr, "  %s\n", sanitize.Text(hint))
+		}
 	}
 	var redirect *fetch.RedirectError
 	if errors.As(err, &redirect) && redirect.Target() != "" {
@@ -112,4 +115,21 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 		fmt.Fprintf(p.stderr, "  see `%s --help`\n", cmd.CommandPath())
 	}
 	return code
+}
+
+// each is what was joined, or the error alone. Those of the config have one remedy together.
+func each(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if _, ofConfig := err.(config.Errors); !ok || ofConfig {
+		return []error{err}
+	}
+	return joined.Unwrap()
+}
+
+// inBrackets is a code behind a message, for those who look it up.
+func inBrackets(code string) string {
+	if code == "" || code == "usage" || code == "config" {
+		return "" // says nothing that the message does not
+	}
+	return " [" + code + "]"
 }

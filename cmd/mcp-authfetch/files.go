@@ -24,11 +24,11 @@ type files struct {
 
 // loadFiles reads them all. With an error it returns those that can be used. What it returns must
 // be closed.
-func (p *program) loadFiles(ctx context.Context, cfg *config.Config) (files, error) {
+func (p *program) loadFiles(ctx context.Context, cfg *config.Config, where setting) (files, error) {
 	all := files{sources: map[string]*tlsmat.Source{}, keys: map[string]*login.SigningKey{}}
 	var failed []error
 	for _, name := range slices.Sorted(maps.Keys(cfg.MTLS)) {
-		s, err := tlsmat.Open(ctx, mtlsEntry(name, cfg.MTLS[name]), tlsmat.SourceOptions{Logger: p.log})
+		s, err := tlsmat.Open(ctx, mtlsEntry(name, cfg.MTLS[name]), tlsmat.SourceOptions{Logger: p.background(where)})
 		if err != nil {
 			failed = append(failed, err)
 			continue
@@ -67,29 +67,41 @@ func mtlsEntry(name string, e config.MTLS) tlsmat.Entry {
 	}
 	if e.Environment {
 		out.Settings = map[string]string{"cert": "AUTHFETCH_CERT", "key": "AUTHFETCH_KEY", "passphrase": "AUTHFETCH_KEY_PASSPHRASE", "ca": "AUTHFETCH_CA"}
+		for _, field := range []string{"server_name", "min_version", "ca_mode", "pins", "crl", "signer", "spiffe", "passphrase_command", "strict_permissions"} {
+			out.Settings[field] = field + " of an entry in a config file, instead of the variables,"
+		}
 	}
 	return out
 }
 
-// warnings are sentences about what may go wrong, and what to do.
-func (f files) warnings() []string {
-	var all []string
+// warning is what may go wrong with a file, and what to do.
+type warning struct{ says, code, remedy string }
+
+func (w warning) String() string {
+	if w.remedy == "" {
+		return w.says
+	}
+	return w.says + "; " + w.remedy
+}
+
+func (f files) warnings() []warning {
+	var all []warning
 	for _, name := range slices.Sorted(maps.Keys(f.sources)) {
 		for _, c := range f.sources[name].Current().Checks() {
 			if c.OK && !c.Warn {
 				continue
 			}
-			w := c.Result
-			if !strings.HasPrefix(w, "mtls.") && !strings.HasPrefix(w, "AUTHFETCH_") { // most name the setting
-				w = "mtls." + name + ": " + w
-			}
-			if c.Remedy != "" {
-				w += "; " + c.Remedy
+			w := warning{c.Result, c.Code, c.Remedy}
+			if !strings.HasPrefix(w.says, "mtls.") && !strings.HasPrefix(w.says, "AUTHFETCH_") { // most name the setting
+				w.says = "mtls." + name + ": " + w.says
 			}
 			all = append(all, w)
 		}
 	}
-	return append(all, f.notes...)
+	for _, note := range f.notes {
+		all = append(all, warning{says: note})
+	}
+	return all
 }
 
 // watch keeps what the files hold current until stop is called.

@@ -65,7 +65,7 @@ func (l *logout) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := l.loadFiles(ctx, cfg) // one that is broken keeps nobody from signing out
+	files, err := l.loadFiles(ctx, cfg, atHome) // one that is broken keeps nobody from signing out
 	if err != nil {
 		l.log.Warn("what the config names cannot all be used; issuers that want it are not told", "error", err)
 	}

@@ -17,7 +17,7 @@ func (p *program) stdioCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "stdio", Short: "Serve MCP on stdin and stdout (what agents start)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := p.build(cmd.Context(), atHome)
+			a, err := p.build(cmd.Context(), ofAgent)
 			if err != nil {
 				return err
 			}
