@@ -68,7 +68,7 @@ func (b *builder) mtlsEntry(v *node) MTLS {
 
 // location is a path, unless it names an object in a PKCS #11 token (RFC 7512).
 func (b *builder) location(n *node) string {
-	if n != nil && strings.HasPrefix(n.text, "pkcs11:") {
+	if n != nil && len(n.text) > 7 && strings.EqualFold(n.text[:7], "pkcs11:") {
 		return n.text
 	}
 	return b.path(n)

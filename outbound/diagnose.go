@@ -71,7 +71,7 @@ func (t *Transport) Diagnose(ctx context.Context, to origin.Origin) *Report {
 	e := t.newEntry(k)
 	if k.proxy == nil {
 		if raw := r.tcp(ctx, to.HostPort(), func() (net.Conn, error) { return t.dialOrigin(ctx, e) }, e); raw != nil {
-			r.origin(ctx, e, raw)
+			t.diagnoseOrigin(ctx, r, e, raw)
 		}
 		return r
 	}
@@ -92,7 +92,7 @@ func (t *Transport) diagnoseProxy(ctx context.Context, r *Report, e *entry) {
 		return
 	}
 	if e.proxy != nil {
-		h, seen, err := e.proxy.examine(ctx, raw, e.key.proxyMaterial)
+		h, seen, err := t.examine(ctx, e.proxy, e.key.proxy.String(), raw, e.key.proxyMaterial)
 		if err != nil {
 			err = t.proxyTrouble(ctx, e, seen, err)
 		}
@@ -109,7 +109,7 @@ func (t *Transport) diagnoseProxy(ctx context.Context, r *Report, e *entry) {
 	if r.add("proxy", "it connects to "+e.key.to.HostPort(), nil, err); err != nil {
 		return
 	}
-	r.origin(ctx, e, raw)
+	t.diagnoseOrigin(ctx, r, e, raw)
 }
 
 // proxyTrouble explains why the handshake with a proxy failed.
@@ -135,17 +135,17 @@ func (r *Report) tcp(ctx context.Context, target string, dial func() (net.Conn, 
 	return raw
 }
 
-// origin is the handshake with an https origin; with an http origin there is nothing more to do.
-func (r *Report) origin(ctx context.Context, e *entry, raw net.Conn) {
+// diagnoseOrigin is the handshake with an https origin; with an http origin there is nothing more to do.
+func (t *Transport) diagnoseOrigin(ctx context.Context, r *Report, e *entry, raw net.Conn) {
 	if e.origin == nil {
 		raw.Close()
 		return
 	}
-	h, seen, err := e.origin.examine(ctx, raw, e.key.material)
+	h, seen, err := t.examine(ctx, e.origin, e.authority, raw, e.key.material)
 	if err != nil {
 		var f *tlsfault.Failure
 		if !stopped(err) {
-			f = tlsfault.Explain(err, e.key.to.Host(), e.key.material, seen)
+			f = explainOrigin(err, e, seen)
 		}
 		if err = classify(ctx, &record{to: e.key.to}, err); f != nil {
 			err = f
@@ -161,17 +161,19 @@ func (r *Report) add(name, says string, h *Handshake, err error) {
 	r.Steps = append(r.Steps, Step{Name: name, Says: sanitize.Line(says, 300), Handshake: h, Err: err})
 }
 
-// examine makes a full handshake and describes it.
-func (p *peer) examine(ctx context.Context, raw net.Conn, m *tlsmat.Material) (*Handshake, *tlsmat.Seen, error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
+// examine makes a full handshake with p, who is called whom, and describes it.
+func (t *Transport) examine(ctx context.Context, p *peer, whom string, raw net.Conn, m *tlsmat.Material) (*Handshake, *tlsmat.Seen, error) {
 	seen := new(tlsmat.Seen)
-	state, err := p.listen(ctx, raw, seen, diagnoseWait)
-	if errors.Is(err, net.ErrClosed) && ctx.Err() != nil {
-		err = ctx.Err()
-	}
+	var state tls.ConnectionState
+	err := t.limits.keep(ctx, whom, seen, func(ctx context.Context) (err error) {
+		state, err = p.listen(ctx, raw, seen, diagnoseWait)
+		if errors.Is(err, net.ErrClosed) && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return err
+	})
 	h := &Handshake{Asked: seen.Asked(), Authorities: seen.AcceptableCAs(), Configured: m.Leaf() != nil, Fits: seen.Fits(), Sent: seen.Sent(),
-		Resumed: state.DidResume, ALPN: sanitize.Line(state.NegotiatedProtocol, 20)}
+		ALPN: sanitize.Line(state.NegotiatedProtocol, 20)}
 	if state.Version != 0 {
 		h.Version = tls.VersionName(state.Version)
 	}

@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	dialTimeout      = 10 * time.Second
-	handshakeTimeout = 10 * time.Second
-	headerTimeout    = 30 * time.Second
-	maxHeaderBytes   = 64 << 10
+	dialTimeout    = 10 * time.Second
+	headerTimeout  = 30 * time.Second
+	maxHeaderBytes = 64 << 10
 )
 
 // newEntry returns the transport of one key. All its connections go to the origin of the key, by
@@ -49,6 +48,9 @@ func (t *Transport) newEntry(k key) *entry {
 
 // dial connects for an http origin: to the origin, or to the proxy that takes the whole request.
 func (t *Transport) dial(ctx context.Context, e *entry) (net.Conn, error) {
+	if err := t.mayDial(ctx, e); err != nil {
+		return nil, err
+	}
 	var raw net.Conn
 	var err error
 	if e.key.proxy != nil {
@@ -62,33 +64,46 @@ func (t *Transport) dial(ctx context.Context, e *entry) (net.Conn, error) {
 	return dialed(ctx, &conn{Conn: raw}), nil
 }
 
+// maxDials bounds the connections made for one request. net/http makes another whenever an HTTP/2
+// server says that it has not begun with the request, which a server can say for ever.
+const maxDials = 5
+
+// errRenewed: a request waited for a connection while the material was renewed. Nothing was sent.
+var errRenewed = &Error{code: codeReset, message: "the TLS material was renewed while the request waited for a connection"}
+
+// mayDial refuses a connection with material that is not the current one, and one too many.
+func (t *Transport) mayDial(ctx context.Context, e *entry) error {
+	if m, proxy := t.materials(e.key.to, e.key.proxy); m != e.key.material || proxy != e.key.proxyMaterial {
+		return errRenewed
+	}
+	if r := recordOf(ctx); r != nil && r.dials.Add(1) > maxDials {
+		return &Error{code: codeReset, message: authority(e.key.to) + " took none of the connections that were made to it for one request"}
+	}
+	return nil
+}
+
 // dialTLS connects to an https origin. The handshake is made here and not by http.Transport, for
 // three reasons: each connection gets a record of its own, what a session was begun with is known
 // when it is resumed, and no configuration with a client certificate is ever near the connection
 // to a proxy.
 func (t *Transport) dialTLS(ctx context.Context, e *entry) (net.Conn, error) {
+	if err := t.mayDial(ctx, e); err != nil {
+		return nil, err
+	}
 	raw, err := t.reach(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	c := dialed(ctx, &conn{Conn: raw, seen: new(tlsmat.Seen)})
-	return inTime(ctx, authority(e.key.to), func(ctx context.Context) (*tls.Conn, error) {
-		return e.origin.handshake(ctx, c, c.seen)
+	var secured *tls.Conn
+	err = t.limits.keep(ctx, authority(e.key.to), c.seen, func(ctx context.Context) (err error) {
+		secured, err = e.origin.handshake(ctx, c, c.seen)
+		return err
 	})
-}
-
-// inTime makes a handshake with somebody within the time for one.
-func inTime(ctx context.Context, whom string, handshake func(context.Context) (*tls.Conn, error)) (net.Conn, error) {
-	limited, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	c, err := handshake(limited)
-	switch {
-	case err == nil:
-		return c, nil
-	case limited.Err() != nil && ctx.Err() == nil:
-		err = &Error{code: codeTimeout, message: "the TLS handshake with " + whom + " took longer than " + handshakeTimeout.String(), Err: err}
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	return secured, nil
 }
 
 // reach connects to an https origin as far as the handshake.

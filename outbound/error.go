@@ -7,9 +7,6 @@ import (
 	"net"
 	"strings"
 	"syscall"
-
-	"github.com/mcp-authfetch/mcp-authfetch/netguard"
-	"github.com/mcp-authfetch/mcp-authfetch/tlsfault"
 )
 
 const (
@@ -61,31 +58,6 @@ var hints = map[string]string{
 	codeCanceled:    "call again if the result is still wanted",
 }
 
-// explain turns an error of net/http into one of ours. A server that asked for a client
-// certificate and then hung up may have refused it: it is asked why.
-func (t *Transport) explain(ctx context.Context, rec *record, err error) error {
-	out := classify(ctx, rec, err)
-	if e, ok := out.(*Error); ok && e.code == codeReset && rec.entry != nil && ctx.Err() == nil {
-		if f := t.askWhy(ctx, rec); f != nil {
-			out = f
-		}
-	}
-	t.report(ctx, rec, out, err)
-	return out
-}
-
-// askWhy has whoever hung up say why, nil where it was not for our certificate.
-func (t *Transport) askWhy(ctx context.Context, rec *record) *tlsfault.Failure {
-	e := rec.entry
-	switch {
-	case e.origin != nil && rec.seen().Asked():
-		return e.originProbe.ask(ctx, func(ctx context.Context) *tlsfault.Failure { return t.probeOrigin(ctx, e) })
-	case e.origin == nil && e.proxy != nil:
-		return t.askProxy(ctx, e, e.proxy.last.Load())
-	}
-	return nil
-}
-
 // root is the innermost error. Its type says what happened; its text may repeat what a server sent,
 // and with it what we had sent.
 func root(err error) error {
@@ -96,55 +68,6 @@ func root(err error) error {
 		}
 		err = next
 	}
-}
-
-func classify(ctx context.Context, rec *record, err error) error {
-	if e := own(err); e != nil {
-		return e
-	}
-	// Why a connection was closed without a word is asked of the server, not guessed.
-	if !stopped(err) && !closedEarly(err) {
-		if f := explainTLS(rec, err); f != nil {
-			return f
-		}
-	}
-	host := authority(rec.to)
-	e := describe(ctx, host, err)
-	if e.code == codeProtocol && !rec.connected() {
-		e.message = "the request to " + host + " could not be sent"
-		e.hint = "it holds something that HTTP does not allow, or this machine cannot open a connection"
-	}
-	return e
-}
-
-// explainTLS explains err by the handshake with the one it is about.
-func explainTLS(rec *record, err error) *tlsfault.Failure {
-	e := rec.entry
-	if e == nil {
-		return nil
-	}
-	var proxy *proxyTLSError
-	if e.proxy != nil && (e.origin == nil || errors.As(err, &proxy)) {
-		return explainProxy(err, e, e.proxy.last.Load())
-	}
-	return tlsfault.Explain(err, e.key.to.Host(), e.key.material, rec.seen())
-}
-
-// own finds an error that says everything already.
-func own(err error) error {
-	var denied *netguard.DeniedError
-	if errors.As(err, &denied) {
-		return denied
-	}
-	var e *Error
-	if errors.As(err, &e) {
-		return e
-	}
-	var failure *tlsfault.Failure
-	if errors.As(err, &failure) {
-		return failure
-	}
-	return nil
 }
 
 // stopped reports whether it was time or the caller that ended things.
@@ -170,6 +93,10 @@ func describe(ctx context.Context, whom string, err error) *Error {
 		e.code, e.message, e.retryable = codeRefused, whom+" refused the connection", true
 	case is(err, unreachable):
 		e.code, e.message, e.retryable = codeUnreachable, whom+" cannot be reached from this machine", true
+	case strings.Contains(err.Error(), http11Required): // RFC 9113 §7
+		e.code, e.message = codeProtocol, whom+" wants HTTP/1.1 for this request and not HTTP/2"
+		e.hint = "servers say so where they ask for a client certificate, or for Windows authentication, only after the request: " +
+			"have the server ask for the certificate at the start of the connection, for the whole site or under a host name of its own"
 	case closedEarly(err):
 		e.code, e.message = codeReset, whom+" closed the connection before the answer was complete"
 	case headersTooLarge(err):
@@ -209,17 +136,22 @@ func closedEarly(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || is(err, closed) {
 		return true
 	}
-	for _, sentence := range []string{
-		"server closed idle connection", "CloseIdleConnections called", "readLoop exiting", "after connection loss", // HTTP/1.1
-		"client connection lost", "client connection force closed", "client conn is closed", "client conn not usable",
-		"client conn could not be established", "server sent GOAWAY", "graceful shutdown GOAWAY", "received from peer",
-	} {
+	for _, sentence := range closings {
 		if strings.Contains(err.Error(), sentence) {
 			return true
 		}
 	}
 	return false
 }
+
+var closings = []string{
+	"server closed idle connection", "CloseIdleConnections called", "readLoop exiting", "after connection loss", // HTTP/1.1
+	"client connection lost", "client connection force closed", "client conn is closed", "client conn not usable",
+	"client conn could not be established", "server sent GOAWAY", "graceful shutdown GOAWAY", "received from peer",
+}
+
+// http11Required is the name of an HTTP/2 error code.
+const http11Required = "HTTP_1_1_REQUIRED"
 
 func headersTooLarge(err error) bool {
 	return strings.Contains(err.Error(), "response headers exceeded") || strings.Contains(err.Error(), "response header list larger")

@@ -19,8 +19,7 @@ type Handshake struct {
 	Authorities []string // whose certificates it accepts; many servers name none
 	Configured  bool     // there is a certificate for it
 	Fits        bool     // the configured certificate is of one of Authorities, or these are empty
-	Sent        bool     // the certificate was sent
-	Resumed     bool     // always false: sessions are not resumed here
+	Sent        bool     // the certificate was sent, with a signature of its key
 }
 
 // ServerCertificate is one that a server sent, the leaf first.

@@ -54,11 +54,12 @@ type Transport struct {
 	log        *slog.Logger
 	pool       *pool
 	warned     warned
+	limits     limits
 }
 
 // New returns a Transport.
 func New(o Options) *Transport {
-	t := &Transport{guard: o.Guard, material: o.Material, rules: o.Rules, userAgent: o.UserAgent, log: o.Logger}
+	t := &Transport{guard: o.Guard, material: o.Material, rules: o.Rules, userAgent: o.UserAgent, log: o.Logger, limits: usual}
 	if t.guard == nil {
 		t.guard = new(netguard.Guard)
 	}
@@ -109,6 +110,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	e := t.pool.take(k)
 	rec := &record{Context: req.Context(), to: k.to, entry: e}
 	resp, err := e.http.RoundTrip(t.prepare(req, rec))
+	for errors.Is(err, errRenewed) && rewind(&req) {
+		t.pool.release(e)
+		e = t.pool.take(k)
+		rec = &record{Context: req.Context(), to: k.to, entry: e}
+		resp, err = e.http.RoundTrip(t.prepare(req, rec))
+	}
 	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && k.proxy != nil && e.origin == nil {
 		resp.Body.Close()
 		err = k.proxy.refused(k.to, resp)
@@ -118,8 +125,28 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.pool.release(e)
 		return nil, err
 	}
+	rec.answered()
 	resp.Body = &body{ReadCloser: resp.Body, transport: t, record: rec}
 	return resp, nil
+}
+
+// rewind makes req fit to be sent again; where that cannot be done it reports false.
+func rewind(req **http.Request) bool {
+	r := *req
+	if r.Body == nil || r.Body == http.NoBody {
+		return r.Context().Err() == nil
+	}
+	if r.GetBody == nil || r.Context().Err() != nil {
+		return false
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return false
+	}
+	again := *r
+	again.Body = body
+	*req = &again
+	return true
 }
 
 // CloseIdleConnections closes the connections that carry no request.

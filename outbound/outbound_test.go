@@ -30,7 +30,13 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "signer" {
+		sign(os.Args[2:])
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var testCA = sync.OnceValue(func() *tlstest.CA { return tlstest.NewCA("test root") })
 

@@ -30,6 +30,9 @@ func (k key) sameWay(l key) bool {
 	return k.proxy == l.proxy && k.material == l.material && k.proxyMaterial == l.proxyMaterial
 }
 
+// keyElsewhere reports whether a connection may take a signature that somebody else must make.
+func (k key) keyElsewhere() bool { return k.material.KeyElsewhere() || k.proxyMaterial.KeyElsewhere() }
+
 // entry is the transport of one key, with what its connections share.
 type entry struct {
 	key       key
@@ -40,7 +43,6 @@ type entry struct {
 
 	originProbe, proxyProbe prober
 
-	uses    int  // requests whose response is not closed yet; guarded by pool.mu
 	retired bool // not, or no longer, in the pool; guarded by pool.mu
 }
 
@@ -67,12 +69,10 @@ func (p *pool) take(k key) *entry {
 	if el, ok := p.entries[k]; ok {
 		p.order.MoveToFront(el)
 		e := el.Value.(*entry)
-		e.uses++
 		p.mu.Unlock()
 		return e
 	}
 	e := p.build(k)
-	e.uses = 1
 	if p.proxy(k.to) != k.proxy {
 		// The way was changed after the request was admitted to this one: it goes alone, and must
 		// not replace those who go the new way.
@@ -105,10 +105,9 @@ func (p *pool) retire(k key) []*entry {
 	return out
 }
 
-// release ends one use. A retired transport closes what has become idle by it.
+// release tells of the end of one use. A retired transport closes what has become idle by it.
 func (p *pool) release(e *entry) {
 	p.mu.Lock()
-	e.uses--
 	retired := e.retired
 	p.mu.Unlock()
 	if retired {

@@ -79,7 +79,7 @@ func (t *Transport) probeOrigin(ctx context.Context, e *entry) *tlsfault.Failure
 	if err == nil || stopped(err) || own(err) != nil {
 		return nil
 	}
-	return tlsfault.Explain(err, e.key.to.Host(), e.key.material, seen)
+	return explainOrigin(err, e, seen)
 }
 
 // probeProxy makes the proxy say again why it hung up.
@@ -101,17 +101,13 @@ func (t *Transport) probeProxy(ctx context.Context, e *entry) *tlsfault.Failure 
 // nothing to reset. A nil error: the peer speaks as if it had let us in.
 func (p *peer) listen(ctx context.Context, raw net.Conn, seen *tlsmat.Seen, wait time.Duration) (tls.ConnectionState, error) {
 	defer raw.Close()
-	finished := false
 	config := p.config.Clone()
 	config.ClientSessionCache = onTicket(func() {
-		// Who is to be refused gets no ticket. In TLS 1.2 it is part of the handshake, which goes on.
-		if finished {
-			_ = raw.SetReadDeadline(time.Now().Add(afterTicket))
-		}
+		// Who is to be refused gets no ticket. In TLS 1.2 there is nothing left to read by then.
+		_ = raw.SetReadDeadline(time.Now().Add(afterTicket))
 	})
 	c := tls.Client(raw, config)
 	err := c.HandshakeContext(tlsmat.WithSeen(ctx, seen))
-	finished = true
 	if err == nil && c.ConnectionState().Version == tls.VersionTLS13 {
 		until := time.Now().Add(wait)
 		if d, ok := ctx.Deadline(); ok && d.Before(until) {

@@ -69,11 +69,11 @@ func (p *Proxy) refused(to origin.Origin, resp *http.Response) *Error {
 		p.wantsCredentials(e, challenge.Parse(resp.Header.Values("WWW-Authenticate")))
 	case status >= 500:
 		e.message = fmt.Sprintf("%v could not reach %s: it answered with status %d", p, authority(to), status)
-		e.hint = "check the host name and port; the proxy may not be able to reach them"
+		e.hint = "check the host name and port; the proxy that " + p.setting() + " names may not be able to reach them"
 		e.retryable = true
 	default:
 		e.message = fmt.Sprintf("%v does not let requests through to %s: it answered with status %d", p, authority(to), status)
-		e.hint = "ask whoever runs the proxy to allow this host and port"
+		e.hint = "ask whoever runs the proxy that " + p.setting() + " names to allow this host and port"
 	}
 	return e
 }

@@ -166,7 +166,7 @@ func TestProxyErrors(t *testing.T) {
 			if byBasic != strings.Contains(e.Hint(), "network.proxy.username and network.proxy.password") {
 				t.Errorf("hint %q", e.Hint())
 			}
-			if e.Retryable() != tt.retryable || !strings.Contains(e.Hint(), "proxy") {
+			if e.Retryable() != tt.retryable || !strings.Contains(e.Hint(), "network.proxy") {
 				t.Errorf("Retryable() = %v, want %v; hint %q", e.Retryable(), tt.retryable, e.Hint())
 			}
 		})

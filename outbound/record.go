@@ -18,7 +18,8 @@ import (
 // conn is a connection to an origin, or to the proxy on the way there.
 type conn struct {
 	net.Conn
-	seen *tlsmat.Seen // what the TLS handshake on it showed; nil: no TLS
+	seen     *tlsmat.Seen // what the TLS handshake on it showed; nil: no TLS
+	answered atomic.Bool  // whether a response came by it, as from nobody who refuses our certificate
 }
 
 // record belongs to one request. It is the context of the request as sent, so that it can be found
@@ -30,6 +31,7 @@ type record struct {
 	trace           httptrace.ClientTrace // has gotConn called
 	dialed          atomic.Pointer[conn]  // the last connection made on behalf of the request
 	carried         atomic.Pointer[conn]  // the connection it was last sent on, perhaps made for another
+	dials           atomic.Int32          // how often a connection was asked for on behalf of the request
 }
 
 type recordKey struct{}
@@ -85,6 +87,19 @@ func (r *record) seen() *tlsmat.Seen {
 		return c.seen
 	}
 	return nil
+}
+
+// answered notes that there is a response.
+func (r *record) answered() {
+	if c := r.carried.Load(); c != nil {
+		c.answered.Store(true)
+	}
+}
+
+// unanswered reports whether the connection of the request never brought a response.
+func (r *record) unanswered() bool {
+	c := cmp.Or(r.carried.Load(), r.dialed.Load())
+	return c != nil && !c.answered.Load()
 }
 
 // connected reports whether there was any connection for the request.

@@ -23,13 +23,15 @@ func (t *Transport) dialProxy(ctx context.Context, e *entry) (net.Conn, error) {
 		return raw, err
 	}
 	seen := new(tlsmat.Seen)
-	c, err := inTime(ctx, e.key.proxy.String(), func(ctx context.Context) (*tls.Conn, error) {
-		return e.proxy.handshake(ctx, raw, seen)
+	var secured *tls.Conn
+	err = t.limits.keep(ctx, e.key.proxy.String(), seen, func(ctx context.Context) (err error) {
+		secured, err = e.proxy.handshake(ctx, raw, seen)
+		return err
 	})
 	if err != nil {
 		return nil, t.proxyFailed(ctx, e, err)
 	}
-	return &proxyConn{Conn: c}, nil
+	return &proxyConn{Conn: secured}, nil
 }
 
 // dialProxyTCP connects to a proxy. Whoever configured it vouches for its address, wherever it is.
@@ -116,26 +118,26 @@ func ofProxy(err error) error {
 // proxyFailed says that err happened between us and the proxy. One that asked for a certificate
 // and then hung up may have refused it.
 func (t *Transport) proxyFailed(ctx context.Context, e *entry, err error) error {
-	if own := own(err); own != nil {
-		return own
-	}
-	if e.proxy != nil && !stopped(err) {
+	if e.proxy != nil && own(err) == nil && !stopped(err) {
 		seen := e.proxy.last.Load()
 		if !closedEarly(err) {
 			if f := explainProxy(err, e, seen); f != nil {
 				return f
 			}
-		} else if f := t.askProxy(ctx, e, seen); f != nil {
+		} else if f := t.askProxy(ctx, e, seen, err); f != nil {
 			return f
 		}
 	}
 	return e.key.proxy.failed(ctx, err)
 }
 
-// askProxy has the proxy say why it hung up, nil where it was not for our certificate.
-func (t *Transport) askProxy(ctx context.Context, e *entry, seen *tlsmat.Seen) *tlsfault.Failure {
-	if ctx.Err() != nil || !seen.Asked() {
+// askProxy has the proxy say why it hung up, which is err, nil where it was not for our certificate.
+func (t *Transport) askProxy(ctx context.Context, e *entry, seen *tlsmat.Seen, err error) *tlsfault.Failure {
+	switch {
+	case ctx.Err() != nil || !seen.Asked():
 		return nil
+	case e.key.proxyMaterial.KeyElsewhere():
+		return explainProxy(unasked(err), e, seen)
 	}
 	return e.proxyProbe.ask(ctx, func(ctx context.Context) *tlsfault.Failure { return t.probeProxy(ctx, e) })
 }
@@ -146,11 +148,15 @@ func explainProxy(err error, e *entry, seen *tlsmat.Seen) *tlsfault.Failure {
 
 // failed says that err, which is not of TLS, happened between us and the proxy.
 func (p *Proxy) failed(ctx context.Context, err error) error {
-	if e := own(err); e != nil {
-		return e
+	known := own(err)
+	e, ok := known.(*Error)
+	switch {
+	case known == nil:
+		e = describe(ctx, p.String(), err)
+	case !ok:
+		return known
 	}
-	e := describe(ctx, p.String(), err)
-	if e.code != codeCanceled {
+	if e.code != codeCanceled && e.code != codeProxy {
 		e.code, e.retryable = codeProxy, e.Retryable()
 		e.hint = "check " + p.setting() + " and that the proxy is running"
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/miekg/pkcs11"
 )
@@ -28,7 +29,7 @@ func TestModule(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, query string
-		cause       Cause
+		cause       catalogue.Cause
 		says        string
 	}{
 		{"none", "", badURI, "has no module-path"},

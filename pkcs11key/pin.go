@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/miekg/pkcs11"
@@ -69,7 +70,7 @@ func readPIN(path string) (secret.Text, error) {
 // logIn asks the token for its PIN at most once, and not at all where the answer is known or a
 // wrong PIN would lock the token: whoever starts this program again and again would do that.
 func (t *Token) logIn(p present, pin secret.Text) error {
-	fail := func(c Cause) error {
+	fail := func(c catalogue.Cause) error {
 		return fault(c, nil, "token", t.name, "module", sanitize.Line(t.module, 300))
 	}
 	flag := func(f uint) bool { return p.info.Flags&f != 0 }

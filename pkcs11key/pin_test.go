@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/miekg/pkcs11"
@@ -96,7 +97,7 @@ func TestPINIsNotSpent(t *testing.T) {
 		name     string
 		set, not uint
 		pin      string
-		want     Cause
+		want     catalogue.Cause
 	}{
 		{"last try", pkcs11.CKF_USER_PIN_FINAL_TRY, 0, pin, pinFinal},
 		{"locked", pkcs11.CKF_USER_PIN_LOCKED, 0, pin, pinLocked},
@@ -158,7 +159,7 @@ func TestPINSource(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, source, given string
-		want                Cause
+		want                catalogue.Cause
 	}{
 		{"both", "pin-source=file:" + file(pin), pin, pinTwice},
 		{"neither", "x-a=1", "", pinMissing},

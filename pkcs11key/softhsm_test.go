@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"go.uber.org/goleak"
@@ -181,7 +182,7 @@ func (h *hsm) open(path string) *Token {
 }
 
 // fails opens what must not open.
-func (h *hsm) fails(uri, pin string, want Cause) *Error {
+func (h *hsm) fails(uri, pin string, want catalogue.Cause) *Error {
 	h.t.Helper()
 	token, err := Open(h.t.Context(), uri, secret.New(pin))
 	if err == nil {
@@ -190,7 +191,7 @@ func (h *hsm) fails(uri, pin string, want Cause) *Error {
 	return wantCause(h.t, err, want)
 }
 
-func wantCause(t *testing.T, err error, want Cause) *Error {
+func wantCause(t *testing.T, err error, want catalogue.Cause) *Error {
 	t.Helper()
 	var got *Error
 	if !errors.As(err, &got) {

@@ -17,6 +17,9 @@ var (
 	requiredLater = cause{ID: "client_cert_required.later", Code: "tls.client_cert_required",
 		Says:   "{host} asks for a client certificate in the middle of a TLS 1.2 connection (renegotiation), which is refused here",
 		Remedy: "have the server ask for the certificate when the connection starts, for the whole site or under a host name of its own"}
+	requiredAfter = cause{ID: "client_cert_required.after", Code: "tls.client_cert_required",
+		Says:   "{host} wants to ask for a client certificate in the middle of a TLS 1.3 connection (post-handshake authentication), which is not offered here",
+		Remedy: "have the server ask for the certificate when the connection starts, for the whole site or under a host name of its own"}
 )
 
 // The server got our certificate and its time is wrong.
@@ -88,4 +91,10 @@ var (
 	signerFailed = cause{ID: "signer.failed", Code: "tls.signer",
 		Says:   "the client key did not sign the handshake with {host}{facts}",
 		Remedy: "check that the program, token or agent that holds the key of {cert} is running and unlocked"}
+	signerSlow = cause{ID: "signer.slow", Code: "tls.signer",
+		Says:   "the client key had not signed the handshake with {host} when the time was up{facts}",
+		Remedy: "if its token wants to be touched or asks for a PIN, do that and try again; otherwise check the program or token that holds the key of {cert}"}
+	signerLate = cause{ID: "signer.late", Code: "tls.signer",
+		Says:   "{host} closed the connection after the client key had taken {took} to sign the handshake{facts}",
+		Remedy: "try again and touch the token, or answer its prompt, at once; servers wait some seconds only"}
 )

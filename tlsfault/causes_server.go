@@ -102,4 +102,7 @@ var (
 	handshakeClosed = cause{ID: "handshake.closed", Code: "tls.handshake",
 		Says:   "{host} closed the connection without a reason; it had asked for a client certificate and may have refused it{facts}",
 		Remedy: "see the server's log for whether it refused the certificate, and try again"}
+	handshakeUnasked = cause{ID: "handshake.unasked", Code: "tls.handshake",
+		Says:   "{host} closed the connection without a reason; it had asked for a client certificate and may have refused it, and asking it why takes another signature of the key{facts}",
+		Remedy: "run doctor for {url}, which makes one more signature to hear the reason, or see the server's log"}
 )

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -73,7 +74,7 @@ func (c clientCase) client(t *testing.T, servers *tlstest.CA) (*tlsmat.Material,
 		get := config.GetClientCertificate
 		config.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			cert, err := get(info)
-			cert.PrivateKey = c.wrong
+			cert.PrivateKey = another{cert.PrivateKey.(crypto.Signer), c.wrong}
 			return cert, err
 		}
 	}
@@ -107,6 +108,21 @@ func wantFacts(t *testing.T, f *Failure, m *tlsmat.Material) {
 			t.Errorf("%q lacks %q", f, fact)
 		}
 	}
+}
+
+// another signs with one key and hands out the signature of the other.
+type another struct {
+	crypto.Signer
+	key crypto.Signer
+}
+
+func (a another) Public() crypto.PublicKey { return a.key.Public() }
+
+func (a another) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if _, err := a.Signer.Sign(rand, digest, opts); err != nil {
+		return nil, err
+	}
+	return a.key.Sign(rand, digest, opts)
 }
 
 func TestClientCertificateGo(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
@@ -20,7 +21,7 @@ type Failure struct {
 	Message string
 	Err     error // the cause; nil when it was an HTTP answer
 
-	id     string // of the [tlsmat.Cause]; "" for an error that came with its own words
+	id     string // of the [catalogue.Cause]; "" for an error that came with its own words
 	code   string
 	remedy string
 }
@@ -35,6 +36,15 @@ func (f *Failure) Hint() string { return f.remedy }
 
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
+
+// Errors for [Explain] from whoever makes handshakes.
+var (
+	// ErrUnsigned: time was up, and the key of the client certificate had not signed.
+	ErrUnsigned = errors.New("the client key has not signed")
+	// ErrUnasked is wrapped together with what happened: the server hung up and was not asked again
+	// why, as that takes another signature of a key that lives elsewhere.
+	ErrUnasked = errors.New("the server was not asked why")
+)
 
 // Explain says what err, from a request to host, means. It returns nil when err has nothing to do
 // with TLS. m and seen are what the request was made with; both may be nil.
@@ -109,6 +119,9 @@ func (x exchange) explained() *Failure {
 
 // signing: our own key did not work. crypto/tls passes on the text of such an error alone.
 func (x exchange) signing() *Failure {
+	if now, _ := x.seen.Signing(); now || errors.Is(x.err, ErrUnsigned) {
+		return x.fail(signerSlow)
+	}
 	err := x.seen.SignError()
 	if err == nil {
 		return nil
@@ -188,5 +201,15 @@ func (x exchange) closed() *Failure {
 	case !x.seen.Sent():
 		return x.fail(requiredClosed)
 	}
+	_, took := x.seen.Signing()
+	switch {
+	case took >= longSignature:
+		return x.fail(signerLate, "took", took.Round(time.Second).String())
+	case errors.Is(x.err, ErrUnasked):
+		return x.fail(handshakeUnasked)
+	}
 	return x.fail(handshakeClosed)
 }
+
+// longSignature is how long a server may not want to wait for one.
+const longSignature = 2 * time.Second

@@ -13,9 +13,9 @@ import (
 
 // ExplainStatus recognises answers by which servers report TLS trouble in HTTP: nginx completes
 // the handshake with whatever certificate and answers 400, or its private statuses 495 to 497;
-// others answer 401 or 403 to whoever has no certificate, or not the right one. It returns nil for
-// any other answer, and for one that says by a challenge what it wants (RFC 9110 §11.6.1). body may
-// be cut off.
+// others answer 401 or 403 to whoever has no certificate, or not the right one; Apache httpd answers
+// 403 to whom it cannot ask for one any more. It returns nil for any other answer, and for one that
+// says by a challenge what it wants (RFC 9110 §11.6.1). body may be cut off.
 func ExplainStatus(resp *http.Response, body []byte, host string, m *tlsmat.Material, seen *tlsmat.Seen) *Failure {
 	if resp == nil {
 		return nil
@@ -24,6 +24,8 @@ func ExplainStatus(resp *http.Response, body []byte, host string, m *tlsmat.Mate
 	switch { // What a page says of certificates counts only where the handshake was about one.
 	case resp.TLS == nil && seen == nil && (resp.StatusCode == 497 || resp.StatusCode == http.StatusBadRequest && saysPlain(body)):
 		return x.fail(notTLSPlain)
+	case resp.StatusCode == http.StatusForbidden && (resp.TLS != nil || seen != nil) && saysPostHandshake(body):
+		return x.fail(requiredAfter)
 	case !seen.Asked():
 		return nil
 	case resp.StatusCode == 496, resp.StatusCode == http.StatusBadRequest && nginxSays(body, "No required SSL certificate was sent"):
@@ -59,6 +61,13 @@ const shortPage = 2 << 10
 func nginxSays(body []byte, reason string) bool {
 	return len(body) <= shortPage && bytes.Contains(body, []byte("<title>400 "+reason+"</title>")) &&
 		bytes.Contains(body, []byte("<center>"+reason+"</center>"))
+}
+
+// saysPostHandshake recognises what Apache httpd adds to its page where a client offers no
+// post-handshake authentication (RFC 8446 §4.6.2), as with SSLVerifyClient in a Location.
+func saysPostHandshake(body []byte) bool {
+	return len(body) <= shortPage && bytes.Contains(body, []byte("<title>403 Forbidden</title>")) &&
+		bytes.Contains(body, []byte("Reason: Cannot perform Post-Handshake Authentication.<br />"))
 }
 
 // saysPlain recognises what TLS ports answer to plain HTTP: Go, nginx, Apache httpd and Tomcat, in this order.

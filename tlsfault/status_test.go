@@ -35,6 +35,14 @@ func TestStatus(t *testing.T) {
 		apache = "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>400 Bad Request</title>\n</head><body>\n<h1>Bad Request</h1>\n" +
 			"<p>Your browser sent a request that this server could not understand.<br />\nReason: You're speaking plain HTTP to an SSL-enabled server port.<br />\n</p>\n</body></html>\n"
 	)
+	// The page of Apache httpd 2.4.71, and one with the older document type and a signature.
+	const (
+		postHandshake = "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\" \"http://www.w3.org/TR/html4/strict.dtd\">\n<html><head>\n<title>403 Forbidden</title>\n" +
+			"</head><body>\n<h1>Forbidden</h1>\n<p>You don't have permission to access this resource.Reason: Cannot perform Post-Handshake Authentication.<br /></p>\n</body></html>\n"
+		formerly = "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>403 Forbidden</title>\n" +
+			"</head><body>\n<h1>Forbidden</h1>\n<p>You don't have permission to access this resource.Reason: Cannot perform Post-Handshake Authentication.<br /></p>\n" +
+			"<hr>\n<address>Apache/2.4.41 Server at site.test Port 443</address>\n</body></html>\n"
+	)
 	essay := "<p>What nginx says:</p>" + nginxPage(none) + strings.Repeat("<p>and why</p>", 200)
 	for _, tt := range []struct {
 		name    string
@@ -64,6 +72,14 @@ func TestStatus(t *testing.T) {
 		{"plain HTTP to Tomcat", 400, "Bad Request\r\nThis combination of host and port requires TLS.\r\n", nil, nil, "not_tls.plain", "over plain HTTP", "https://"},
 		{"497", 497, "", nil, nil, "not_tls.plain", "over plain HTTP", "https://"},
 
+		{"Apache would ask later", 403, postHandshake, good, quiet, "client_cert_required.after", "site.test wants to ask for a client certificate in the middle of a TLS 1.3 connection", "when the connection starts"},
+		{"Apache would ask later, formerly", 403, formerly, nil, quiet, "client_cert_required.after", "post-handshake", "when the connection starts"},
+		{"Apache asked, and would ask again", 403, postHandshake, good, sent, "client_cert_required.after", "post-handshake", "when the connection starts"},
+
+		{"not by this status", 404, postHandshake, good, quiet, "", "", ""},
+		{"not over plain HTTP", 403, postHandshake, good, nil, "", "", ""},
+		{"an essay about Apache", 403, postHandshake + strings.Repeat("x", 2<<10), good, quiet, "", "", ""},
+		{"another page that quotes Apache", 403, strings.Replace(postHandshake, "403 Forbidden", "Forbidden", 1), good, quiet, "", "", ""},
 		{"ordinary 400", 400, "bad request", good, sent, "", "", ""},
 		{"404", 404, nginxPage(none), good, sent, "", "", ""},
 		{"a page about it", 200, nginxPage(none), nil, unsent, "", "", ""},
@@ -88,7 +104,7 @@ func TestStatus(t *testing.T) {
 				return
 			}
 			check(t, f, tt.id, tt.message, tt.hint)
-			if tt.status == 401 || tt.status == 403 {
+			if (tt.status == 401 || tt.status == 403) && tt.id != "client_cert_required.after" {
 				resp.Header.Set("WWW-Authenticate", `Bearer realm="x"`)
 				if f := ExplainStatus(resp, []byte(tt.body), "site.test", tt.m, tt.seen); f != nil {
 					t.Errorf("explained despite its challenge: %v", f)

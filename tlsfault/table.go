@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
@@ -15,20 +16,20 @@ func Table() string {
 	return table(slices.Concat(tlsmat.Causes(), tlsmat.ServerCauses(), tlsmat.HomeCauses(), Causes()))
 }
 
-func table(causes []tlsmat.Cause) string {
+func table(causes []catalogue.Cause) string {
 	causes = slices.Clone(causes)
-	slices.SortStableFunc(causes, func(a, b tlsmat.Cause) int { return strings.Compare(codes(a)[0], codes(b)[0]) })
+	slices.SortStableFunc(causes, func(a, b catalogue.Cause) int { return strings.Compare(codes(a)[0], codes(b)[0]) })
 	var b strings.Builder
 	b.WriteString("| code | what happened | what to do |\n|---|---|---|\n")
 	for _, c := range causes {
-		says, remedy := c.Fill(documented...)
-		b.WriteString("| `" + strings.Join(codes(c), "` `") + "` | " + cell(says) + " | " + cell(remedy) + " |\n")
+		told := c.Fill(documented...)
+		b.WriteString("| `" + strings.Join(codes(c), "` `") + "` | " + cell(told.Says) + " | " + cell(told.Remedy) + " |\n")
 	}
 	return b.String()
 }
 
 // codes of a cause: those about files are one for each kind of file.
-func codes(c tlsmat.Cause) []string {
+func codes(c catalogue.Cause) []string {
 	if !strings.Contains(c.Code, "{field}") {
 		return []string{c.Code}
 	}
@@ -42,7 +43,7 @@ func codes(c tlsmat.Cause) []string {
 // documented are the words for what is known only when it happens; what ends a sentence with facts
 // is left out.
 var documented = []string{
-	"accepted", "", "alert", "", "chain", "", "common_name", "", "facts", "", "inform", "", "makes", "", "space", "", "trusted", "", "wants", "",
+	"accepted", "", "alert", "", "chain", "", "common_name", "", "facts", "", "inform", "", "makes", "", "owner", "", "space", "", "trusted", "", "wants", "",
 	"host", "the server", "whose", "the certificate", "which", "the certificate", "server_cert", "the server's certificate", "block", "a block",
 	"file", "FILE", "setting", "the setting", "this", "the setting", "where", "*setting and file*",
 	"url", "the URL", "advice", "do what the message says",

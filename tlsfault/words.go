@@ -5,12 +5,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
-	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
 // cause is a line of the catalogue.
-type cause = tlsmat.Cause
+type cause = catalogue.Cause
 
 // fail fills a cause with what is known. values are further pairs of name and text.
 func (x exchange) fail(c cause, values ...string) *Failure {
@@ -29,8 +29,8 @@ func (x exchange) fail(c cause, values ...string) *Failure {
 		"facts", x.facts(),
 		"alert", "",
 	)
-	message, remedy := c.Fill(values...)
-	return &Failure{Message: message, Err: x.err, id: c.ID, code: c.Code, remedy: remedy}
+	told := c.Fill(values...)
+	return &Failure{Message: told.Says, Err: x.err, id: c.ID, code: told.Code, remedy: told.Remedy}
 }
 
 // key is a key of the entry in use, as it stands in the configuration.

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -118,19 +119,6 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 				t.Fatal(err)
 			}
 			values = append(values, e, m, *m, m.Certificate(), m.Certificate().PrivateKey, m.Facts(), m.Checks(), m.doubts)
-			in, err := read(e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := fixed(secret.New(passphrase), "setting")
-			blocks, err := in.cert.blocks()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if blocks, err = in.cert.unpack(t.Context(), blocks, f); err != nil {
-				t.Fatal(err)
-			}
-			values = append(values, f.name, fmt.Sprint(blocks))
 		}
 	}
 	for _, p := range []*tlstest.Pair{rsaPair, edPair, ecPair} {
@@ -149,7 +137,7 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		keyText, der := p.KeyPEM, block1(t, p.KeyPEM).Bytes
 		half := keyText[:len(keyText)/2]
 		other := ca.Issue(tlstest.Leaf{CN: "other", Client: true})
-		encrypted := encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, der).marshal(t))
+		encrypted := encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, der))
 		other12 := write(t, "other.p12", makePKCS12(t, pkcs12.Passwordless, other, ""))
 		for i, bad := range []Entry{
 			{Cert: cert, Key: write(t, "half", half)},
@@ -203,6 +191,39 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 	for _, want := range []string{"CN=rsa", secret.Redacted, "tls.passphrase_wrong"} { // the search is not in vain
 		if !strings.Contains(printed, want) {
 			t.Errorf("the output lacks %q", want)
+		}
+	}
+}
+
+// What was pasted where a path belongs may be the key itself.
+func TestPastedTextIsNotRepeated(t *testing.T) {
+	p := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true})
+	cert := write(t, "cert.pem", p.CertPEM)
+	body, _, _ := strings.Cut(strings.TrimPrefix(string(p.KeyPEM), "-----BEGIN PRIVATE KEY-----\n"), "\n")
+	encoded := base64.StdEncoding.EncodeToString(p.KeyPEM)
+	for _, tt := range []struct {
+		name, text, secret string
+	}{
+		{"PEM", string(p.KeyPEM), body},
+		{"PEM after a directory", "/etc/mcp/" + string(p.KeyPEM), body},
+		{"PEM with escaped line ends", strings.ReplaceAll(string(p.KeyPEM), "\n", `\n`), body},
+		{"the base64 lines alone", body + "\n" + body, body},
+		{"base64 of PEM", "/etc/mcp/" + encoded, encoded[40:80]},
+	} {
+		for field, e := range map[string]Entry{
+			"cert": {Cert: tt.text}, "key": {Cert: cert, Key: tt.text}, "ca": {CA: []string{cert, tt.text}}, "crl": {Cert: cert, CRL: []string{tt.text}},
+		} {
+			e.Name = "corp"
+			_, opened := Open(t.Context(), e, SourceOptions{})
+			for _, err := range []error{loadErr(t, e), opened} {
+				var fail *LoadError
+				if !errors.As(err, &fail) || fail.Path != "" || fail.Error() != "mtls.corp."+field+": holds the text of a file, not its name" || fail.Code() != "tls."+field+"_file" {
+					t.Fatalf("%s as %s: %v", tt.name, field, err)
+				}
+				if printed := output(t, err) + fail.Hint(); strings.Contains(printed, tt.secret) {
+					t.Errorf("%s as %s: %s", tt.name, field, printed)
+				}
+			}
 		}
 	}
 }

@@ -10,13 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 )
 
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
 
 // produced reports whether a message was made from c: its text, with anything in the places of what
 // was filled in, its code and its remedy.
-func produced(c Cause, field, code, says, remedy string) bool {
+func produced(c catalogue.Cause, field, code, says, remedy string) bool {
 	fits := func(pattern, text string) bool {
 		var re strings.Builder
 		last := 0
@@ -51,13 +53,18 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// declaredCauses are the IDs of all literals of type Cause in the package.
+// declaredCauses are the IDs of all literals of type Cause here and in keyfile.
 func declaredCauses(t *testing.T) map[string]bool {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
+	more, err := filepath.Glob("../keyfile/*.go")
+	if err != nil || more == nil {
+		t.Fatalf("%v, %d files", err, len(more))
+	}
+	files = append(files, more...)
 	ids := map[string]bool{}
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
@@ -76,7 +83,7 @@ func declaredCauses(t *testing.T) map[string]bool {
 			if !ok || len(lit.Elts) == 0 {
 				return true
 			}
-			if name, ok := lit.Type.(*ast.Ident); !ok || name.Name != "Cause" {
+			if of, ok := lit.Type.(*ast.SelectorExpr); !ok || of.Sel.Name != "Cause" {
 				return true
 			}
 			first := lit.Elts[0]
@@ -97,4 +104,16 @@ func declaredCauses(t *testing.T) map[string]bool {
 		t.Fatal("no cause is declared")
 	}
 	return ids
+}
+
+// cause is the one with that ID.
+func cause(t *testing.T, id string) catalogue.Cause {
+	t.Helper()
+	for _, c := range Causes() {
+		if c.ID == id {
+			return c
+		}
+	}
+	t.Fatalf("no cause %s", id)
+	return catalogue.Cause{}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
@@ -69,7 +70,7 @@ func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.R
 // chainFindings are about what the file holds, not about time.
 func (m *Material) chainFindings(chain, unused []*x509.Certificate) []finding {
 	var out []finding
-	add := func(c Cause, values ...string) {
+	add := func(c catalogue.Cause, values ...string) {
 		f := found("chain", c, append(values, "cert", m.Setting(m.certFrom.field))...)
 		f.says = m.certWhere() + ": " + f.says
 		out = append(out, f)

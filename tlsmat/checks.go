@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
@@ -31,9 +32,13 @@ type finding struct {
 }
 
 // found is something to warn of.
-func found(check string, c Cause, values ...string) finding {
-	says, remedy := c.Fill(values...)
-	return finding{check: check, says: says, remedy: remedy, code: c.Code}
+func found(check string, c catalogue.Cause, values ...string) finding {
+	return told(check, c.Fill(values...))
+}
+
+// told is a cause with nothing left to fill in.
+func told(check string, c catalogue.Cause) finding {
+	return finding{check: check, says: c.Says, remedy: c.Remedy, code: c.Code}
 }
 
 // at puts the place in front: setting and file.
@@ -43,7 +48,7 @@ func (f finding) at(where string) finding {
 }
 
 // failing is something that cannot work.
-func failing(check string, c Cause, values ...string) finding {
+func failing(check string, c catalogue.Cause, values ...string) finding {
 	f := found(check, c, values...)
 	f.fails = true
 	return f
@@ -78,7 +83,7 @@ func (m *Material) Checks() []Check {
 		add("dates", "valid from %s until %s, %s left", day(leaf.NotBefore), day(leaf.NotAfter), remaining(leaf.NotAfter.Sub(now)))
 		add("usage", "extended key usage %s", KeyUsages(leaf))
 		if m.keyFile != nil {
-			add("permissions", "the key file has mode %04o", m.keyFile.mode)
+			add("permissions", "the key file has mode %04o", m.keyFile.Mode)
 		}
 	}
 	add("roots", "%s", m.rootsText())
@@ -124,6 +129,9 @@ func (c *Check) judge(all []finding) {
 // findings are all that is wrong, or about to be.
 func (m *Material) findings(now time.Time) []finding {
 	all := slices.Clone(m.doubts)
+	if m.withdrawn != nil {
+		all = append(all, finding{check: "pair", fails: true, says: sanitize.Line(m.withdrawn.Error(), 1000), code: m.withdrawn.Code(), remedy: m.withdrawn.Hint()})
+	}
 	for i, c := range m.bundle {
 		if now.After(c.NotAfter) {
 			all = append(all, found("roots", causeRootExpired, "subject", sanitize.Quote(c.Subject.String()), "date", day(c.NotAfter)).at(m.at[i]))
@@ -140,7 +148,7 @@ func (m *Material) findings(now time.Time) []finding {
 func (m *Material) certFindings(now time.Time) []finding {
 	var all []finding
 	leaf := m.Leaf()
-	if s := m.expiryStage(now); s.Urgency != NotSoon {
+	if s := m.expiryStage(now); s.name != "" {
 		all = append(all, s.finding)
 	}
 	for _, c := range append([]*x509.Certificate{leaf}, m.intermediates()...) {

@@ -88,10 +88,10 @@ func TestChecksOfFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := load(t, tt.pair, append(root.PEM(), tt.roots...))
 			if tt.mode != 0 {
-				if err := os.Chmod(m.keyFile.path, tt.mode); err != nil {
+				if err := os.Chmod(m.keyFile.Path, tt.mode); err != nil {
 					t.Fatal(err)
 				}
-				m = loadEntry(t, Entry{Cert: m.certFile.path, Key: m.keyFile.path, CA: []string{m.RootsSource()}})
+				m = loadEntry(t, Entry{Cert: m.certFile.Path, Key: m.keyFile.Path, CA: []string{m.RootsSource()}})
 			}
 			for _, c := range m.Checks() {
 				if c.Name != tt.check {
@@ -130,7 +130,7 @@ func TestSettingsOfTheEnvironmentAreNamed(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	p := tlstest.NewCA("Root").Intermediate("\x1b[2JIssuing").Issue(tlstest.Leaf{CN: "alice", Client: true})
 	m := load(t, p)
-	want := `"CN=alice" issued by "CN=[2JIssuing", valid until ` + day(p.Cert.Leaf.NotAfter) + ", extended key usage clientAuth, 2 in the chain, from " + m.certFile.path
+	want := `"CN=alice" issued by "CN=[2JIssuing", valid until ` + day(p.Cert.Leaf.NotAfter) + ", extended key usage clientAuth, 2 in the chain, from " + m.certFile.Path
 	if got := m.Describe(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -148,8 +148,9 @@ func TestCertSource(t *testing.T) {
 	}{
 		{"file", Entry{Cert: "/c.pem", Key: "/k.pem"}, "mtls.corp.cert /c.pem"},
 		{"file beside a token", Entry{Cert: "/c.pem", Key: "pkcs11:object=a?pin-value=1234"}, "mtls.corp.cert /c.pem"},
-		{"token", Entry{Cert: "pkcs11:object=a?pin-value=1234"}, "mtls.corp.cert the PKCS #11 token"},
-		{"token of the key", Entry{Key: "pkcs11:object=a?pin-value=1234"}, "mtls.corp.key the PKCS #11 token"},
+		{"token", Entry{Cert: "pkcs11:token=t;object=a?module-path=/m.so&pin-source=/run/pin"}, "mtls.corp.cert the token of pkcs11:token=t;object=a"},
+		{"token of the key", Entry{Key: "PKCS11:object=a?pin-source=/run/pin"}, "mtls.corp.key the token of pkcs11:object=a"},
+		{"token with a PIN", Entry{Cert: "pkcs11:object=a?pin-value=1234"}, "mtls.corp.cert the token of pkcs11:…"},
 		{"signer", Entry{Signer: []string{"/opt/bin/signer", "--token=secret"}}, "mtls.corp.signer the signer signer"},
 		{"SPIFFE", Entry{SPIFFE: "unix:///a"}, "mtls.corp.spiffe the Workload API unix:///a"},
 	} {

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
 	"slices"
 )
 
@@ -66,21 +65,8 @@ func (m *Material) TLSConfig(host string) *tls.Config {
 			return &tls.Certificate{}, nil // nil would panic in crypto/tls
 		}
 		c := *cert
-		c.PrivateKey = &watchedSigner{cert.PrivateKey.(crypto.Signer), seen}
+		c.PrivateKey = &watchedSigner{cert.PrivateKey.(crypto.Signer), info.Context(), seen}
 		return &c, nil
 	}
 	return config
-}
-
-// watchedSigner notes why signing failed.
-type watchedSigner struct {
-	crypto.Signer
-	seen *Seen
-}
-
-// Sign implements [crypto.Signer].
-func (s *watchedSigner) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	sig, err := s.Signer.Sign(rand, digest, opts)
-	s.seen.noteSignError(err)
-	return sig, err
 }

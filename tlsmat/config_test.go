@@ -271,7 +271,7 @@ func TestSeenIsSafeForConcurrentUse(t *testing.T) {
 		}
 		<-got
 	}
-	if !seen.Asked() || !other.Sent() {
+	if !seen.Asked() || !other.Asked() {
 		t.Error("not asked")
 	}
 }

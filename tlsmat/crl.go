@@ -4,18 +4,18 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
 // revocationList is a list of revoked certificates (RFC 5280 §5), ready to be asked.
 type revocationList struct {
 	list    *x509.RevocationList // without its entries
-	file    *file
+	path    string
 	where   string               // file and block, fit to print
 	revoked map[string]time.Time // by serial number, its bytes
 	scope   scope
@@ -24,9 +24,9 @@ type revocationList struct {
 }
 
 // loadLists reads the revocation lists.
-func (m *Material) loadLists(files []*file) error {
+func (m *Material) loadLists(files []*keyfile.File) error {
 	for _, f := range files {
-		lists, err := f.revocationLists()
+		lists, err := revocationLists(f)
 		if err != nil {
 			return err
 		}
@@ -42,8 +42,8 @@ func (m *Material) loadLists(files []*file) error {
 }
 
 // revocationLists parses every list of the file, at least one.
-func (f *file) revocationLists() ([]*revocationList, error) {
-	blocks, err := f.blocks()
+func revocationLists(f *keyfile.File) ([]*revocationList, error) {
+	blocks, err := f.Blocks()
 	if err != nil {
 		return nil, err
 	}
@@ -52,36 +52,37 @@ func (f *file) revocationLists() ([]*revocationList, error) {
 		if b.Type != "X509 CRL" && !damagedDER(b) {
 			continue // bundles of an authority's certificate and its list are common
 		}
-		l, err := f.revocationList(b.Bytes, b.String(), fmt.Sprintf("%s %v", f.where(), b))
+		l, err := parseList(f, b)
 		if err != nil {
 			return nil, err
 		}
 		lists = append(lists, l)
 	}
 	if lists == nil {
-		return nil, f.fault(causeNoList, nil, "block", blocks[0].String())
+		return nil, f.Fault(causeNoList, nil, "block", blocks[0].String())
 	}
 	return lists, nil
 }
 
 // damagedDER reports a block that could be a damaged certificate as well as a damaged list.
-func damagedDER(b block) bool {
+func damagedDER(b keyfile.Block) bool {
 	_, err := x509.ParseCertificate(b.Bytes)
-	return b.line == 0 && isCertificate(b) && err != nil
+	return !b.IsPEM() && b.IsCertificate() && err != nil
 }
 
-// revocationList parses one list and refuses what cannot be understood in full: RFC 5280 §5.2, a
+// parseList parses one list and refuses what cannot be understood in full: RFC 5280 §5.2, a
 // list with an unknown critical extension must not be used.
-func (f *file) revocationList(der []byte, block, where string) (*revocationList, error) {
-	list, err := x509.ParseRevocationList(der)
+func parseList(f *keyfile.File, b keyfile.Block) (*revocationList, error) {
+	block := b.String()
+	list, err := x509.ParseRevocationList(b.Bytes)
 	if err != nil {
-		return nil, f.fault(causeListDamaged, err, "block", block, "detail", sanitize.Line(err.Error(), 300))
+		return nil, f.Fault(causeListDamaged, err, "block", block, "detail", sanitize.Line(err.Error(), 300))
 	}
-	l := &revocationList{list: list, file: f, where: where, revoked: make(map[string]time.Time, len(list.RevokedCertificateEntries))}
+	l := &revocationList{list: list, path: f.Path, where: f.Where() + " " + block, revoked: make(map[string]time.Time, len(list.RevokedCertificateEntries))}
 	unknown := func(of []pkix.Extension, known ...asn1.ObjectIdentifier) error {
 		for _, x := range of {
 			if x.Critical && !slices.ContainsFunc(known, x.Id.Equal) {
-				return f.fault(causeListExtension, nil, "block", block, "oid", x.Id.String())
+				return f.Fault(causeListExtension, nil, "block", block, "oid", x.Id.String())
 			}
 		}
 		return nil
@@ -89,10 +90,10 @@ func (f *file) revocationList(der []byte, block, where string) (*revocationList,
 	for _, x := range list.Extensions {
 		switch {
 		case x.Id.Equal(oidDeltaList):
-			return nil, f.fault(causeListDelta, nil, "block", block)
+			return nil, f.Fault(causeListDelta, nil, "block", block)
 		case x.Id.Equal(oidScope):
 			if l.scope, err = parseScope(x.Value); err != nil {
-				return nil, f.fault(causeListScope, err, "block", block, "detail", err.Error())
+				return nil, f.Fault(causeListScope, err, "block", block, "detail", err.Error())
 			}
 		}
 	}

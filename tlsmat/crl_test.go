@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 )
 
 func crlPEM(der []byte) []byte { return encode("X509 CRL", der) }
@@ -171,7 +173,7 @@ func TestRevocationHoldsForResumedSessions(t *testing.T) {
 // The list's own signature counts, once for each issuer, whoever asks first.
 func TestSignatureIsRememberedForItsIssuerOnly(t *testing.T) {
 	a, b := newAuthority(t, "CA"), newAuthority(t, "CA")
-	lists, err := (&file{data: a.list(t, nil), path: "x"}).revocationLists()
+	lists, err := revocationLists(file(t, "crl", a.list(t, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,9 +398,9 @@ func BenchmarkRevocation(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			m := &Material{name: "corp"}
+			m, in := &Material{name: "corp"}, file(b, "crl", data)
 			start := time.Now()
-			if err := m.loadLists([]*file{{field: "crl", path: "/x", data: data}}); err != nil {
+			if err := m.loadLists([]*keyfile.File{in}); err != nil {
 				b.Fatal(err)
 			}
 			loading := time.Since(start)

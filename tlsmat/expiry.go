@@ -10,24 +10,11 @@ import (
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
-// Urgency is how near the end of a certificate is.
-type Urgency int
-
-// A certificate is worth a first warning 30 days before its end, and again 7 days before and when a
-// tenth of its life is left. What is more than half of its life does not count, as one of 24 hours
-// would always be about to end; nor does a tenth that is more than 30 days.
-const (
-	NotSoon  Urgency = iota
-	Soon             // the first of these points has passed
-	VerySoon         // the last of them has
-	Expired
-)
-
-func (u Urgency) String() string { return [...]string{"not soon", "soon", "very soon", "expired"}[u] }
-
 const oneDay = 24 * time.Hour
 
-// points are when to warn, as time before the end, the earliest first.
+// points are when to warn, as time before the end, the earliest first: 30 days, 7 days and a tenth of
+// a certificate's life. What is more than half of its life does not count, as one of 24 hours would
+// always be about to end; nor does a tenth that is more than 30 days.
 func points(lifetime time.Duration) []time.Duration {
 	all := []time.Duration{min(lifetime/10, 30*oneDay)}
 	for _, p := range []time.Duration{30 * oneDay, 7 * oneDay} {
@@ -41,7 +28,6 @@ func points(lifetime time.Duration) []time.Duration {
 
 // stage is how far the end of the material has come.
 type stage struct {
-	Urgency
 	name    string // tells it from the other stages of the same material; "": not soon
 	finding        // what to say then
 }
@@ -56,9 +42,6 @@ func (m *Material) Expiry() (notAfter time.Time, ok bool) {
 	return c.NotAfter, true
 }
 
-// Expires is how near [Material.Expiry] is at that time.
-func (m *Material) Expires(now time.Time) Urgency { return m.expiryStage(now).Urgency }
-
 // expiryStage is the stage that has been reached and what is to be said of it.
 func (m *Material) expiryStage(now time.Time) stage {
 	c := m.firstToEnd()
@@ -67,7 +50,7 @@ func (m *Material) expiryStage(now time.Time) stage {
 	}
 	values := append(m.aboutCert(c), "date", day(c.NotAfter), "left", remaining(c.NotAfter.Sub(now)))
 	if now.After(c.NotAfter) {
-		return stage{Expired, "expired", failing("dates", causeExpired, values...).at(m.certWhere())}
+		return stage{"expired", failing("dates", causeExpired, values...).at(m.certWhere())}
 	}
 	left := c.NotAfter.Sub(now)
 	all := points(c.NotAfter.Sub(c.NotBefore))
@@ -78,11 +61,7 @@ func (m *Material) expiryStage(now time.Time) stage {
 	if passed == 0 {
 		return stage{}
 	}
-	s := stage{Soon, fmt.Sprint(all[passed-1]), found("dates", causeExpires, values...).at(m.certWhere())}
-	if passed == len(all) {
-		s.Urgency = VerySoon
-	}
-	return s
+	return stage{fmt.Sprint(all[passed-1]), found("dates", causeExpires, values...).at(m.certWhere())}
 }
 
 // firstToEnd is what ends first of what is sent, nil without a certificate. A root that is sent does

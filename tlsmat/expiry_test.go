@@ -36,9 +36,8 @@ func TestPoints(t *testing.T) {
 
 func TestStagesOfExpiry(t *testing.T) {
 	type point struct {
-		left    time.Duration
-		urgency Urgency
-		name    string
+		left time.Duration
+		name string
 	}
 	for _, tt := range []struct {
 		name     string
@@ -46,10 +45,10 @@ func TestStagesOfExpiry(t *testing.T) {
 		points   []point
 	}{
 		{"90 days", 90 * oneDay, []point{
-			{90 * oneDay, NotSoon, ""}, {31 * oneDay, NotSoon, ""}, {30 * oneDay, Soon, "720h0m0s"}, {10 * oneDay, Soon, "720h0m0s"},
-			{9 * oneDay, Soon, "216h0m0s"}, {7 * oneDay, VerySoon, "168h0m0s"}, {time.Minute, VerySoon, "168h0m0s"}, {-time.Second, Expired, "expired"}}},
+			{90 * oneDay, ""}, {31 * oneDay, ""}, {30 * oneDay, "720h0m0s"}, {10 * oneDay, "720h0m0s"},
+			{9 * oneDay, "216h0m0s"}, {7 * oneDay, "168h0m0s"}, {time.Minute, "168h0m0s"}, {-time.Second, "expired"}}},
 		{"24 hours", oneDay, []point{
-			{oneDay, NotSoon, ""}, {3 * time.Hour, NotSoon, ""}, {2 * time.Hour, VerySoon, "2h24m0s"}, {-time.Second, Expired, "expired"}}},
+			{oneDay, ""}, {3 * time.Hour, ""}, {2 * time.Hour, "2h24m0s"}, {-time.Second, "expired"}}},
 	} {
 		end := time.Now().Add(tt.lifetime).Truncate(time.Second).UTC()
 		p := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "a", Client: true, NotBefore: end.Add(-tt.lifetime), NotAfter: end})
@@ -58,10 +57,9 @@ func TestStagesOfExpiry(t *testing.T) {
 			t.Errorf("%s: Expiry = %v, %v, want %v", tt.name, got, ok, end)
 		}
 		for _, at := range tt.points {
-			now := end.Add(-at.left)
-			s := m.expiryStage(now)
-			if s.Urgency != at.urgency || s.name != at.name || m.Expires(now) != at.urgency || (s.says == "") != (at.urgency == NotSoon) {
-				t.Errorf("%s, %v left: %v %q, want %v %q (%s)", tt.name, at.left, s.Urgency, s.name, at.urgency, at.name, s.says)
+			s := m.expiryStage(end.Add(-at.left))
+			if s.name != at.name || (s.says == "") != (at.name == "") || s.fails != (at.name == "expired") {
+				t.Errorf("%s, %v left: %q, want %q (%s)", tt.name, at.left, s.name, at.name, s.says)
 			}
 		}
 	}
@@ -91,7 +89,7 @@ func TestAnIntermediateThatEndsFirst(t *testing.T) {
 func TestNoExpiryWithoutCertificate(t *testing.T) {
 	var none *Material
 	for _, m := range []*Material{none, load(t, nil, tlstest.NewCA("CA").PEM())} {
-		if _, ok := m.Expiry(); ok || m.Expires(time.Now().Add(1000*oneDay)) != NotSoon {
+		if _, ok := m.Expiry(); ok || m.expiryStage(time.Now().Add(1000*oneDay)).name != "" {
 			t.Error("nothing expires")
 		}
 	}

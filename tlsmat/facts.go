@@ -2,6 +2,9 @@ package tlsmat
 
 import (
 	"cmp"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -10,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
+	"github.com/mcp-authfetch/mcp-authfetch/pkcs11key"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
@@ -19,16 +24,16 @@ type certPlace struct {
 	text  string // fit to print
 }
 
-// certFrom is where the entry has its certificate from. A pkcs11: URI may hold a PIN (RFC 7512
-// §2.4), so nothing of it is shown.
+// certFrom is where the entry has its certificate from. A pkcs11: URI may say where the PIN is, or
+// the PIN itself (RFC 7512 §2.4); what is shown tells which key is meant.
 func (e Entry) certFrom() certPlace {
 	switch {
 	case isURI(e.Cert):
-		return certPlace{"cert", "the PKCS #11 token"}
+		return certPlace{"cert", "the token of " + pkcs11key.Redact(e.Cert)}
 	case e.Cert != "":
 		return certPlace{"cert", sanitize.Line(e.Cert, 1000)}
 	case isURI(e.Key):
-		return certPlace{"key", "the PKCS #11 token"}
+		return certPlace{"key", "the token of " + pkcs11key.Redact(e.Key)}
 	case len(e.Signer) > 0:
 		return certPlace{"signer", "the signer " + sanitize.Line(filepath.Base(e.Signer[0]), 100)}
 	case e.SPIFFE != "":
@@ -60,12 +65,12 @@ func (m *Material) Facts() []string {
 	add := func(name, format string, args ...any) { out = append(out, name+": "+fmt.Sprintf(format, args...)) }
 	if leaf := m.Leaf(); leaf != nil {
 		if m.certFile != nil {
-			add("certificate file", "%s, written %s", sanitize.Line(m.certFile.path, 1000), day(m.certFile.modified))
+			add("certificate file", "%s, written %s", sanitize.Line(m.certFile.Path, 1000), day(m.certFile.Modified))
 		} else {
 			add("certificate", "from %s", m.CertSource())
 		}
-		if m.keyFile != nil && (m.certFile == nil || m.keyFile.path != m.certFile.path) {
-			add("key file", "%s, written %s", sanitize.Line(m.keyFile.path, 1000), day(m.keyFile.modified))
+		if m.keyFile != nil && (m.certFile == nil || m.keyFile.Path != m.certFile.Path) {
+			add("key file", "%s, written %s", sanitize.Line(m.keyFile.Path, 1000), day(m.keyFile.Modified))
 		}
 		add("subject", "%s", sanitize.Line(leaf.Subject.String(), 400))
 		add("issuer", "%s", sanitize.Line(leaf.Issuer.String(), 400))
@@ -110,6 +115,19 @@ func Thumbprint(c *x509.Certificate) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// KeyAlgorithm describes a public key as people write it.
+func KeyAlgorithm(public any) string {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA %d", k.N.BitLen())
+	case *ecdsa.PublicKey:
+		return "ECDSA " + k.Curve.Params().Name
+	case ed25519.PublicKey:
+		return "Ed25519"
+	}
+	return "unknown"
+}
+
 // ForClients reports whether a certificate is meant for clients: RFC 5280 §4.2.1.12, no extension means any use.
 func ForClients(c *x509.Certificate) bool {
 	return len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0 ||
@@ -133,7 +151,7 @@ func KeyUsages(c *x509.Certificate) string {
 
 // Setting is how the configuration calls a field of the entry, such as mtls.corp.cert.
 func (m *Material) Setting(field string) string {
-	return cmp.Or(m.settings[field], configKey(m.name, field))
+	return keyfile.Names{Entry: m.name, Settings: m.settings}.Setting(field)
 }
 
 // CertSetting is the setting that the certificate comes from, such as mtls.corp.cert or
@@ -154,6 +172,12 @@ func (m *Material) ChainLength() int {
 		return 0
 	}
 	return len(m.cert.Certificate)
+}
+
+// KeyElsewhere reports whether each signature is made by a signer or a token: it may take long, and
+// a person may have to touch something for it.
+func (m *Material) KeyElsewhere() bool {
+	return m.Leaf() != nil && m.keyFile == nil && m.certFrom.field != "spiffe"
 }
 
 // RootsSource is where roots beside the system's come from, such as "/etc/corp.pem and 2 more", fit

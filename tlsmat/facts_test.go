@@ -3,6 +3,8 @@ package tlsmat
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"runtime"
@@ -153,7 +155,7 @@ func TestFacts(t *testing.T) {
 		"subject: CN=alice,O=Corp", "issuer: CN=Issuing", fmt.Sprintf("serial: %x", p.Cert.Leaf.SerialNumber),
 		"valid from: " + day(p.Cert.Leaf.NotBefore), "valid until: " + day(p.Cert.Leaf.NotAfter),
 		"key: ECDSA P-256", "extended key usage: clientAuth", "chain: 2 sent", "SPKI sha256: " + spki(p.Cert.Leaf),
-		"certificate file: " + m.certFile.path, "key file: " + m.keyFile.path, "roots: only the 1 in " + m.RootsSource(),
+		"certificate file: " + m.certFile.Path, "key file: " + m.keyFile.Path, "roots: only the 1 in " + m.RootsSource(),
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("facts lack %q:\n%s", want, got)
@@ -175,5 +177,16 @@ func TestFactsAreSafeToPrint(t *testing.T) {
 		if strings.ContainsAny(line, "\x1b\x07\n\u202e") {
 			t.Errorf("unsafe line %q", line)
 		}
+	}
+}
+
+func TestThumbprint(t *testing.T) {
+	c := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true}).Cert.Leaf
+	got, err := base64.RawURLEncoding.DecodeString(Thumbprint(c))
+	if want := sha256.Sum256(c.Raw); err != nil || string(got) != string(want[:]) {
+		t.Errorf("Thumbprint = %x, %v, want %x", got, err, want)
+	}
+	if got := Thumbprint(nil); got != "" {
+		t.Errorf("Thumbprint(nil) = %q", got)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
-	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
 // FuzzLoad gives any bytes to what reads certificates, keys and bundles: it answers with material
@@ -32,18 +31,18 @@ func FuzzLoad(f *testing.F) {
 	keyDER, chainDER := block1(f, pair.KeyPEM).Bytes, bytes.Join(pair.Cert.Certificate, nil)
 	f.Add(chainDER, keyDER, root.Cert().Raw)
 	f.Add(append(bytes.Clone(keyDER), chainDER...), []byte{}, chainDER)
-	f.Add(chainDER, encryptedKey(f, keyDER).marshal(f), []byte{0x30, 0x80})
+	f.Add(chainDER, encryptedKey(f, keyDER), []byte{0x30, 0x80})
 	for _, seed := range pkcs12Seeds(f, pair) {
 		f.Add(seed, []byte{}, seed)
 		f.Add(pair.CertPEM, seed, []byte{})
 	}
 	f.Fuzz(func(t *testing.T, cert, key, ca []byte) {
-		in := &inputs{cert: &file{entry: "corp", field: "cert", path: "/c", data: cert}}
+		in := &inputs{cert: file(t, "cert", cert)}
 		if len(key) > 0 {
-			in.key = &file{entry: "corp", field: "key", path: "/k", data: key}
+			in.key = file(t, "key", key)
 		}
 		if len(ca) > 0 {
-			in.ca = []*file{{entry: "corp", field: "ca", path: "/a", data: ca}}
+			in.ca = []rootFile{{File: file(t, "ca", ca)}}
 		}
 		m, err := build(t.Context(), Entry{Name: "corp", Passphrase: pass("right"), CAOnly: true}, in)
 		if err != nil {
@@ -56,37 +55,10 @@ func FuzzLoad(f *testing.F) {
 		if m.Leaf() == nil || len(m.Certificate().Certificate) == 0 || len(m.Facts()) == 0 {
 			t.Fatal("material without a certificate")
 		}
-		if pub, ok := m.Leaf().PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(m.cert.PrivateKey.(*signer).Public()) {
+		if pub, ok := m.Leaf().PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(m.cert.PrivateKey.(crypto.Signer).Public()) {
 			t.Fatal("certificate and key do not belong together")
 		}
 		_ = m.Warnings()
-	})
-}
-
-// FuzzKey gives any DER to the key parsers, which behind base64 few inputs reach.
-func FuzzKey(f *testing.F) {
-	pair := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice"})
-	labels := []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
-	plain := block1(f, pair.KeyPEM)
-	f.Add(byte(0), plain.Bytes)
-	f.Add(byte(3), encryptedKey(f, plain.Bytes).marshal(f))
-	scrypted := encryptedKey(f, plain.Bytes)
-	scrypted.kdf, scrypted.params = oidScrypt, scryptParams{[]byte("saltsalt"), 16, 1, 1, 0}
-	f.Add(byte(3), scrypted.marshal(f))
-	for _, seed := range pkcs12Seeds(f, pair) {
-		f.Add(byte(4), seed)
-	}
-	f.Fuzz(func(t *testing.T, label byte, der []byte) {
-		in := &file{entry: "corp", field: "key", path: "/k", data: der}
-		if int(label)%5 == 4 {
-			wholeKeyFile(t, in)
-			return
-		}
-		key, err := in.decodeKey(t.Context(), block{Block: &pem.Block{Type: labels[int(label)%len(labels)], Bytes: der}, number: 1, line: 1}, fixed(secret.New("right"), "mtls.corp.passphrase"))
-		var le *LoadError
-		if err == nil && (key == nil || KeyAlgorithm(key.Public()) == "unknown") || err != nil && !errors.As(err, &le) {
-			t.Fatalf("%T, %v", key, err)
-		}
 	})
 }
 
@@ -100,23 +72,6 @@ func pkcs12Seeds(t testing.TB, p *tlstest.Pair) [][]byte {
 		all = append(all, makePKCS12(t, with, p, passphrase))
 	}
 	return all
-}
-
-// wholeKeyFile takes the bytes for those of a file, in whatever format.
-func wholeKeyFile(t *testing.T, in *file) {
-	p := fixed(secret.New("right"), "mtls.corp.passphrase")
-	blocks, err := in.blocks()
-	if err == nil {
-		blocks, err = in.unpack(t.Context(), blocks, p)
-	}
-	var key crypto.Signer
-	if err == nil {
-		key, err = in.privateKey(t.Context(), blocks, p)
-	}
-	var le *LoadError
-	if err == nil && (key == nil || KeyAlgorithm(key.Public()) == "unknown") || err != nil && (!errors.As(err, &le) || placeholder.MatchString(le.Hint())) {
-		t.Fatalf("%T, %v", key, err)
-	}
 }
 
 // zeros is a source of chance for reproducible seeds.

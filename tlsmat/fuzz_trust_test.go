@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 )
 
 // FuzzTrust: whatever the files of roots and lists hold, the outcome is a LoadError or material
@@ -20,7 +22,7 @@ func FuzzTrust(f *testing.F) {
 	f.Add(root.pem(), scoped)
 	f.Add(slices.Concat(root.pem(), root.pem()), slices.Concat(crlPEM(list), crlPEM(scoped)))
 	f.Fuzz(func(t *testing.T, ca, crl []byte) {
-		in := &inputs{ca: []*file{{entry: "corp", field: "ca", path: "/ca", data: ca}}, crl: []*file{{entry: "corp", field: "crl", path: "/crl", data: crl}}}
+		in := &inputs{ca: []rootFile{{File: file(t, "ca", ca)}}, crl: []*keyfile.File{file(t, "crl", crl)}}
 		m := &Material{name: "corp"}
 		if err := m.loadTrust(Entry{Name: "corp", CAOnly: true}, in); err != nil {
 			var fault *LoadError

@@ -59,7 +59,7 @@ func (in *inputs) sum(opened int) sum {
 		h.Write(data)
 	}
 	for _, f := range in.all() {
-		part(f.field, f.path, f.data)
+		part(f.Field, f.Path, f.Bytes())
 	}
 	for _, c := range in.chain {
 		part("chain", "", c.Raw)
@@ -73,12 +73,12 @@ func (in *inputs) sum(opened int) sum {
 	return sum(h.Sum(nil))
 }
 
-// withModes is of who may read the files, too, which strict_permissions is about.
+// withModes is of whose the files are and who may read them, too, which strict_permissions is about.
 func (in *inputs) withModes(of sum) sum {
 	h := sha256.New()
 	h.Write(of[:])
 	for _, f := range in.all() {
-		fmt.Fprintf(h, "%o ", f.mode)
+		fmt.Fprintf(h, "%o %d ", f.Mode, f.Owner())
 	}
 	return sum(h.Sum(nil))
 }

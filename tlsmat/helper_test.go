@@ -3,7 +3,18 @@ package tlsmat
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -15,7 +26,10 @@ import (
 	"testing"
 	"time"
 
+	"software.sslmate.com/src/go-pkcs12"
+
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
@@ -157,4 +171,85 @@ func loadErr(t *testing.T, e Entry) *LoadError {
 
 func pass(s string) func(context.Context) (secret.Text, error) {
 	return func(context.Context) (secret.Text, error) { return secret.New(s), nil }
+}
+
+// file is a file of the entry "corp" with that content.
+func file(t testing.TB, field string, data []byte) *keyfile.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), field)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := keyfile.Read(keyfile.Names{Entry: "corp"}, field, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// makePKCS12 puts the authorities before the leaf's own issuer, as no tool promises an order.
+func makePKCS12(t testing.TB, with *pkcs12.Encoder, p *tlstest.Pair, passphrase string) []byte {
+	t.Helper()
+	var authorities []*x509.Certificate
+	for _, der := range p.Cert.Certificate[1:] {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		authorities = append([]*x509.Certificate{c}, authorities...)
+	}
+	data, err := with.Encode(p.Cert.PrivateKey, p.Cert.Leaf, authorities, passphrase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// encryptedKey is a key under the passphrase "right": PBES2 with PBKDF2 and AES-128 (RFC 8018 §6.2).
+func encryptedKey(t testing.TB, plain []byte) []byte {
+	t.Helper()
+	salt, iv := []byte("saltsalt"), make([]byte, aes.BlockSize)
+	key, err := pbkdf2.Key(sha1.New, "right", salt, 100, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := aes.NewCipher(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pad := aes.BlockSize - len(plain)%aes.BlockSize
+	data := append(bytes.Clone(plain), bytes.Repeat([]byte{byte(pad)}, pad)...)
+	cipher.NewCBCEncrypter(c, iv).CryptBlocks(data, data)
+	algorithm := func(id asn1.ObjectIdentifier, params any) pkix.AlgorithmIdentifier {
+		der, err := asn1.Marshal(params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pkix.AlgorithmIdentifier{Algorithm: id, Parameters: asn1.RawValue{FullBytes: der}}
+	}
+	der, err := asn1.Marshal(struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Data      []byte
+	}{algorithm(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}, struct{ KDF, Cipher pkix.AlgorithmIdentifier }{
+		algorithm(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}, struct {
+			Salt       []byte
+			Iterations int
+		}{salt, 100}),
+		algorithm(asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 2}, iv),
+	}), data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// checkSigner has got sign something that the public half of want verifies.
+func checkSigner(t *testing.T, got, want crypto.Signer) {
+	t.Helper()
+	digest := sha256.Sum256([]byte("message"))
+	sig, err := got.Sign(rand.Reader, digest[:], crypto.SHA256)
+	public, ok := want.Public().(*ecdsa.PublicKey)
+	if err != nil || !ok || !ecdsa.VerifyASN1(public, digest[:], sig) || !public.Equal(got.Public()) {
+		t.Errorf("the signer is not that of the %T: %v", want, err)
+	}
 }

@@ -6,12 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/pkcs11key"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
-	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	external "github.com/mcp-authfetch/mcp-authfetch/signer"
 	"github.com/mcp-authfetch/mcp-authfetch/workload"
 )
@@ -56,12 +57,9 @@ func (e Entry) openHome(ctx context.Context) (home, error) {
 		}
 		return c, nil
 	}
-	var pin secret.Text
-	if p := e.passphrase(); p.ask != nil {
-		var err error
-		if pin, err = p.ask(ctx); err != nil {
-			return nil, err
-		}
+	pin, err := e.passphrase().Text(ctx)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, homeTimeout)
 	defer cancel()
@@ -81,25 +79,21 @@ func (e Entry) keyURI() string {
 
 // What is said of homes that do not say it themselves, as of a context that is over.
 var (
-	causeSigner = Cause{"home.signer", "tls.signer", "gives no identity: {detail}", "look whether the signer runs, and waits for somebody"}
-	causeToken  = Cause{"home.pkcs11", "tls.pkcs11", "cannot be used: {detail}", "look whether the token is there, and waits for somebody"}
-	causeSPIFFE = Cause{"home.spiffe", "tls.spiffe", "gives no identity: {detail}", "look whether the agent runs"}
-	homeCauses  = []Cause{causeSigner, causeToken, causeSPIFFE}
+	causeSigner = catalogue.Cause{ID: "home.signer", Code: "tls.signer",
+		Says:   "gives no identity: {detail}",
+		Remedy: "look whether the signer runs, and waits for somebody"}
+	causeToken = catalogue.Cause{ID: "home.pkcs11", Code: "tls.pkcs11",
+		Says:   "cannot be used: {detail}",
+		Remedy: "look whether the token is there, and waits for somebody"}
+	causeSPIFFE = catalogue.Cause{ID: "home.spiffe", Code: "tls.spiffe",
+		Says:   "gives no identity: {detail}",
+		Remedy: "look whether the agent runs"}
+	homeCauses = []catalogue.Cause{causeSigner, causeToken, causeSPIFFE}
 )
 
 // HomeCauses are what homes of keys say of themselves: signers, tokens and Workload APIs.
-func HomeCauses() []Cause {
-	var all []Cause
-	for _, c := range external.Causes() {
-		all = append(all, Cause(c))
-	}
-	for _, c := range pkcs11key.Causes() {
-		all = append(all, Cause(c))
-	}
-	for _, c := range workload.Causes() {
-		all = append(all, Cause(c))
-	}
-	return all
+func HomeCauses() []catalogue.Cause {
+	return slices.Concat(external.Causes(), pkcs11key.Causes(), workload.Causes())
 }
 
 // homeFailed says why there is no identity.
@@ -118,7 +112,7 @@ func (e Entry) homeFailed(err error) error {
 	}
 	fail := e.fault(cause, field, err, "detail", sanitize.Line(err.Error(), 500))
 	if known, ok := errors.AsType[coded](err); ok {
-		fail.Reason, fail.code, fail.hint = sanitize.Line(known.Error(), 1000), known.Code(), known.Hint()
+		fail.Cause.Says, fail.Cause.Code, fail.Cause.Remedy = sanitize.Line(known.Error(), 1000), known.Code(), known.Hint()
 	}
 	return fail
 }

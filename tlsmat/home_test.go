@@ -339,6 +339,18 @@ func TestIdentityTakenBack(t *testing.T) {
 		}
 		<-got
 	}
+	if s := p.source.Status(); !errors.Is(s.Withdrawn, denied{}) || s.Withdrawn.Error() != s.Failure.Error() {
+		t.Errorf("status %+v", s)
+	}
+	if c := check(t, p.source.Current(), "pair"); c.OK || c.Code != workload.CodeDenied || c.Remedy != "register it" || !strings.HasSuffix(c.Result, "taken back") {
+		t.Errorf("check %+v", c)
+	}
+	if got := p.log.lines("level=WARN", "was withdrawn and is not used", "taken back", "code="+workload.CodeDenied); len(got) != 1 {
+		t.Errorf("%d lines tell of it, want 1:\n%s", len(got), p.log.lines())
+	}
+	if got := p.log.lines("has changed"); len(got) != 0 {
+		t.Errorf("it is told as a renewal:\n%s", got)
+	}
 	p.look() // the same again makes no other material
 	if n := p.source.Status().Generation; n != 2 {
 		t.Errorf("generation %d, want 2", n)
@@ -347,6 +359,12 @@ func TestIdentityTakenBack(t *testing.T) {
 	p.look()
 	if err := handshake(); err != nil {
 		t.Errorf("given again: %v", err)
+	}
+	if s := p.source.Status(); s.Withdrawn != nil || s.Failure != nil {
+		t.Errorf("given again: status %+v", s)
+	}
+	if c := check(t, p.source.Current(), "pair"); !c.OK {
+		t.Errorf("given again: check %+v", c)
 	}
 }
 

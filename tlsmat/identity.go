@@ -3,6 +3,7 @@ package tlsmat
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -83,12 +84,12 @@ func (m *Material) verifyID(host string, sent []*x509.Certificate) ([][]*x509.Ce
 	}
 	// X509-SVID §2 and §5.2: exactly one URI, and no certificate that could issue others.
 	issues := leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0
-	if len(leaf.URIs) == 1 && leaf.URIs[0].String() == m.spiffeID && !issues {
+	if ids := namedURIs(leaf); len(ids) == 1 && ids[0] == m.spiffeID && !issues {
 		return chains, nil
 	}
 	e := &IDError{Want: m.spiffeID}
-	for _, u := range leaf.URIs {
-		e.Got = append(e.Got, sanitize.Line(u.String(), 300))
+	for _, u := range namedURIs(leaf) {
+		e.Got = append(e.Got, sanitize.Line(u, 300))
 	}
 	got := "it names no SPIFFE ID"
 	switch {
@@ -101,4 +102,26 @@ func (m *Material) verifyID(host string, sent []*x509.Certificate) ([][]*x509.Ce
 	}
 	e.fill(causeIDMismatch, "host", sanitize.Line(host, 300), "id", m.spiffeID, "got", got, "setting", m.Setting("server_name"))
 	return nil, e
+}
+
+// namedURIs are the URIs of a certificate as they stand in it (RFC 5280 §4.2.1.6): where they are parsed,
+// another spelling can become that of the ID.
+func namedURIs(c *x509.Certificate) []string {
+	const uniformResourceIdentifier = 6
+	var all []string
+	for _, e := range c.Extensions {
+		if !e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+			continue
+		}
+		var names []asn1.RawValue
+		if _, err := asn1.Unmarshal(e.Value, &names); err != nil {
+			return nil
+		}
+		for _, n := range names {
+			if n.Class == asn1.ClassContextSpecific && n.Tag == uniformResourceIdentifier {
+				all = append(all, string(n.Bytes))
+			}
+		}
+	}
+	return all
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -95,6 +96,7 @@ func TestSPIFFEID(t *testing.T) {
 		{"a path below", root.server(t, uris(t, id+"/x")), mismatch("it is for")},
 		{"another domain", root.server(t, uris(t, "spiffe://evil.test/wiki")), mismatch("it is for")},
 		{"capitals", root.server(t, uris(t, "spiffe://Corp.test/wiki")), mismatch("it is for")},
+		{"scheme in capitals", root.server(t, func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "SPIFFE", Host: "corp.test", Path: "/wiki"}} }), mismatch(`it is for "SPIFFE://corp.test/wiki"`)},
 		{"escapes", root.server(t, uris(t, "spiffe://corp.test/wik%69")), mismatch("it is for")},
 		{"query", root.server(t, uris(t, id+"?x")), mismatch("it is for")},
 		{"two", root.server(t, uris(t, id, "spiffe://corp.test/other")), mismatch("it has 2 URIs")},
@@ -189,15 +191,15 @@ func TestRootsOfTheWorkloadAPI(t *testing.T) {
 	for _, tt := range []struct {
 		name, id string
 		server   *authority
-		ca       []*file
+		ca       []rootFile
 		code     string // when loaded
 		ok       bool
 	}{
 		{name: "our trust domain", id: "spiffe://ours.test/wiki", server: ours, ok: true},
 		{name: "its name begins alike", id: "spiffe://ours.test.evil.test/wiki", server: ours, code: "tls.server_name"},
 		{name: "another without its bundle", id: "spiffe://theirs.test/wiki", server: ours, code: "tls.server_name"},
-		{name: "another with its bundle", id: "spiffe://theirs.test/wiki", server: theirs, ca: caFile(theirs), ok: true},
-		{name: "another, from ours", id: "spiffe://theirs.test/wiki", server: ours, ca: caFile(theirs)},
+		{name: "another with its bundle", id: "spiffe://theirs.test/wiki", server: theirs, ca: caFile(t, theirs), ok: true},
+		{name: "another, from ours", id: "spiffe://theirs.test/wiki", server: ours, ca: caFile(t, theirs)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e, in, m := entry, in(), &Material{name: "corp"}
@@ -225,8 +227,8 @@ func TestRootsOfTheWorkloadAPI(t *testing.T) {
 	}
 }
 
-func caFile(a *authority) []*file {
-	return []*file{{entry: "corp", field: "ca", path: "/ca.pem", data: a.pem()}}
+func caFile(t *testing.T, a *authority) []rootFile {
+	return []rootFile{{File: file(t, "ca", a.pem())}}
 }
 
 func TestServerNameIsCheckedWhenLoaded(t *testing.T) {

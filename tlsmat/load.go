@@ -1,15 +1,14 @@
-// Package tlsmat loads client certificates, keys and roots, and keeps them current.
+// Package tlsmat keeps TLS material current: client certificates with their keys, and trusted roots.
 package tlsmat
 
 import (
-	"cmp"
 	"context"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"strings"
 
-	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
 
@@ -58,40 +57,13 @@ type Material struct {
 	certFrom certPlace
 	trust
 
-	certFile, keyFile *file // nil: not used
+	certFile, keyFile *keyfile.File // nil: not used
 
-	withdrawn error // why the certificate must not be used any more; nil: it may be
+	withdrawn coded // why the certificate must not be used any more; nil: it may be
 }
 
-// LoadError says why an [Entry], or the key of [LoadKey], cannot be used.
-type LoadError struct {
-	Entry  string // its name; "" for a key alone
-	Path   string // the file at fault; "" when it is the entry itself
-	Reason string
-	Err    error // the cause from below, if any
-
-	field string // "cert", "key", "passphrase", "ca" or "ca_mode"
-	named string // the key of the configuration; "": that of the entry
-	code  string
-	hint  string
-}
-
-func (e *LoadError) Error() string {
-	s := cmp.Or(e.named, configKey(e.Entry, e.field))
-	if e.Path != "" {
-		s += " " + sanitize.Line(e.Path, 1000)
-	}
-	return s + ": " + e.Reason
-}
-
-// Code is the stable machine code, such as tls.key_file.
-func (e *LoadError) Code() string { return e.code }
-
-// Hint says what to do.
-func (e *LoadError) Hint() string { return e.hint }
-
-// Unwrap returns the cause.
-func (e *LoadError) Unwrap() error { return e.Err }
+// LoadError says why an [Entry] cannot be used.
+type LoadError = keyfile.Error
 
 // Load reads the files of e and checks that they fit together. Its error is a [*LoadError].
 //
@@ -141,8 +113,9 @@ func (e Entry) asksMore() bool {
 
 // inputs are what material is made of; nil where the entry names none.
 type inputs struct {
-	cert, key *file
-	ca, crl   []*file
+	cert, key *keyfile.File
+	ca        []rootFile
+	crl       []*keyfile.File
 
 	// From a home that keeps its key to itself: the chain, leaf first, which may be empty where the
 	// entry names a file for it, the key, and further roots.
@@ -155,36 +128,47 @@ type inputs struct {
 func read(e Entry) (*inputs, error) {
 	in := &inputs{}
 	for _, f := range []struct {
-		to    **file
+		to    **keyfile.File
 		field string
 		path  string
 	}{{&in.cert, "cert", e.Cert}, {&in.key, "key", e.Key}} {
 		if f.path == "" || isURI(f.path) {
 			continue
 		}
-		loaded, err := e.readFile(f.field, f.path)
+		loaded, err := keyfile.Read(e.names(), f.field, f.path)
 		if err != nil {
 			return nil, err
 		}
 		*f.to = loaded
 	}
-	var err error
-	if in.ca, err = readFiles(e, "ca", e.CA); err != nil {
-		return nil, err
+	for _, path := range e.CRL {
+		list, err := keyfile.Read(e.names(), "crl", path)
+		if err != nil {
+			return nil, err
+		}
+		in.crl = append(in.crl, list)
 	}
-	in.crl, err = readFiles(e, "crl", e.CRL)
+	var err error
+	in.ca, err = readRoots(e)
 	return in, err
 }
 
-func isURI(location string) bool { return strings.HasPrefix(location, "pkcs11:") }
+// isURI reports a pkcs11: URI. The case of a scheme does not count (RFC 3986 §3.1).
+func isURI(location string) bool {
+	const scheme = "pkcs11:"
+	return len(location) >= len(scheme) && strings.EqualFold(location[:len(scheme)], scheme)
+}
 
 // all are the files among the inputs.
-func (in *inputs) all() []*file {
-	var out []*file
-	for _, f := range append(append([]*file{in.cert, in.key}, in.ca...), in.crl...) {
+func (in *inputs) all() []*keyfile.File {
+	var out []*keyfile.File
+	for _, f := range append([]*keyfile.File{in.cert, in.key}, in.crl...) {
 		if f != nil {
 			out = append(out, f)
 		}
+	}
+	for _, f := range in.ca {
+		out = append(out, f.File)
 	}
 	return out
 }
@@ -192,7 +176,7 @@ func (in *inputs) all() []*file {
 // forget drops the bytes: a Material lives long and needs no copy of the key.
 func (in *inputs) forget() {
 	for _, f := range in.all() {
-		f.data = nil
+		f.Forget()
 	}
 }
 
@@ -215,4 +199,10 @@ func build(ctx context.Context, e Entry, in *inputs) (*Material, error) {
 	return m, nil
 }
 
-func configKey(entry, field string) string { return "mtls." + sanitize.Line(entry, 100) + "." + field }
+// names are how messages call the entry's settings.
+func (e Entry) names() keyfile.Names { return keyfile.Names{Entry: e.Name, Settings: e.Settings} }
+
+// passphrase is that of the entry.
+func (e Entry) passphrase() *keyfile.Passphrase {
+	return keyfile.NewPassphrase(e.names(), e.Passphrase, e.PassphraseCommand)
+}

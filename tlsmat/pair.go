@@ -7,39 +7,18 @@ import (
 	"crypto/x509"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
 // loadPair fills in the certificate chain and its key.
 func (m *Material) loadPair(ctx context.Context, e Entry, in *inputs) error {
-	certBlocks, err := in.cert.blocks()
-	if err != nil {
-		return err
-	}
 	m.keyFile = in.key
-	keyBlocks := certBlocks
 	if in.key == nil {
-		m.keyFile = in.cert.as("key")
-	} else if keyBlocks, err = in.key.blocks(); err != nil {
-		return err
-	}
-	if in.key != nil && has(certBlocks, isKey) && !has(certBlocks, isCertificate) && has(keyBlocks, isCertificate) && !has(keyBlocks, isKey) {
-		return in.cert.fault(causeSwapped, nil)
+		m.keyFile = in.cert.As("key")
 	}
 	p := e.passphrase()
-	if certBlocks, err = in.cert.unpack(ctx, certBlocks, p); err != nil {
-		return err
-	}
-	if in.key == nil {
-		keyBlocks = certBlocks
-	} else if keyBlocks, err = in.key.unpack(ctx, keyBlocks, p); err != nil {
-		return err
-	}
-	certs, err := in.cert.certificates(certBlocks)
-	if err != nil {
-		return err
-	}
-	key, err := m.keyFile.privateKey(ctx, keyBlocks, p)
+	certs, key, err := keyfile.Pair(ctx, in.cert, in.key, p)
 	if err != nil {
 		return err
 	}
@@ -47,14 +26,18 @@ func (m *Material) loadPair(ctx context.Context, e Entry, in *inputs) error {
 	if chain == nil {
 		return mismatch(in.cert, m.keyFile, certs[0], key)
 	}
-	open, err := m.keyFile.checkPermissions(e.StrictPermissions)
+	open, err := m.keyFile.CheckPermissions(e.StrictPermissions)
 	if err != nil {
 		return err
 	}
 	m.send(chain, key)
 	m.doubts = append(m.doubts, m.chainFindings(chain, unused)...)
-	m.doubts = append(m.doubts, open...)
-	m.doubts = append(m.doubts, p.needless()...)
+	for _, c := range open {
+		m.doubts = append(m.doubts, told("permissions", c))
+	}
+	if needless, ok := p.Needless(); ok {
+		m.doubts = append(m.doubts, told("pair", needless))
+	}
 	return nil
 }
 
@@ -65,11 +48,11 @@ func (m *Material) useHome(e Entry, in *inputs) error {
 		if in.cert == nil {
 			return e.fault(causeNoChain, "cert", nil)
 		}
-		blocks, err := in.cert.blocks()
+		blocks, err := in.cert.Blocks()
 		if err != nil {
 			return err
 		}
-		if certs, err = in.cert.certificates(blocks); err != nil {
+		if certs, err = in.cert.Certificates(blocks); err != nil {
 			return err
 		}
 	}
@@ -77,14 +60,14 @@ func (m *Material) useHome(e Entry, in *inputs) error {
 	if chain == nil {
 		return e.mismatch(certs[0], in.signer)
 	}
-	m.send(chain, in.signer)
+	m.send(chain, keyfile.Opaque(in.signer))
 	m.doubts = append(m.doubts, m.chainFindings(chain, unused)...)
 	return nil
 }
 
 // send has servers that ask get this chain.
 func (m *Material) send(chain []*x509.Certificate, key crypto.Signer) {
-	m.cert = &tls.Certificate{PrivateKey: newSigner(key), Leaf: chain[0]}
+	m.cert = &tls.Certificate{PrivateKey: key, Leaf: chain[0]}
 	for _, c := range chain {
 		m.cert.Certificate = append(m.cert.Certificate, c.Raw)
 	}
@@ -92,16 +75,16 @@ func (m *Material) send(chain []*x509.Certificate, key crypto.Signer) {
 
 // mismatch says that no certificate has this key. While a rotation is half written, the files'
 // times tell.
-func mismatch(certFile, keyFile *file, leaf *x509.Certificate, key crypto.Signer) *LoadError {
+func mismatch(certFile, keyFile *keyfile.File, leaf *x509.Certificate, key crypto.Signer) *LoadError {
 	cause := causeMismatch
 	switch {
-	case keyFile.modified.Sub(certFile.modified).Abs() >= time.Second:
+	case keyFile.Modified.Sub(certFile.Modified).Abs() >= time.Second:
 		cause = causeHalfRenewed
 	case KeyAlgorithm(leaf.PublicKey) != KeyAlgorithm(key.Public()):
 		cause = causeMismatchKind
 	}
-	return keyFile.fault(cause, nil, append(bothKeys(leaf, key), "cert_file", sanitize.Line(certFile.path, 1000),
-		"key_time", second(keyFile.modified), "cert_time", second(certFile.modified))...)
+	return keyFile.Fault(cause, nil, append(bothKeys(leaf, key), "cert_file", sanitize.Line(certFile.Path, 1000),
+		"key_time", second(keyFile.Modified), "cert_time", second(certFile.Modified))...)
 }
 
 // mismatch says that no certificate has the key of the entry's home.

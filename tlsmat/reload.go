@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/workload"
 )
@@ -28,9 +29,10 @@ type attempt struct {
 const askAgain = time.Minute
 
 var (
-	causeChanging = Cause{"reload.changing", "tls.files_changing", "or another file of the entry was written to while they were read, again and again",
-		"have the files written beside their places and renamed into them, all at once"}
-	reloadCauses = []Cause{causeChanging}
+	causeChanging = catalogue.Cause{ID: "reload.changing", Code: "tls.files_changing",
+		Says:   "or another file of the entry was written to while they were read, again and again",
+		Remedy: "have the files written beside their places and renamed into them, all at once"}
+	reloadCauses = []catalogue.Cause{causeChanging}
 )
 
 // open is the first load. A pair that does not fit together may be about to.
@@ -38,7 +40,7 @@ func (s *Source) open(ctx context.Context) error {
 	for try := 1; ; try++ {
 		err := s.load(ctx)
 		var fail *LoadError
-		if err == nil || try == tries || !errors.As(err, &fail) || fail.code != "tls.key_mismatch" || !sleep(ctx, s.pause) {
+		if err == nil || try == tries || !errors.As(err, &fail) || fail.Code() != "tls.key_mismatch" || !sleep(ctx, s.pause) {
 			return err
 		}
 	}
@@ -91,24 +93,28 @@ func (s *Source) load(ctx context.Context) error {
 	}
 	s.last.loaded, s.last.err = now, nil
 	s.recovered()
-	s.publish(m)
+	old := s.publish(m)
+	if old == nil { // whoever called Open tells the warnings of the first material, its end among them
+		s.last.stage = m.expiryStage(time.Now()).name
+		return nil
+	}
+	s.last.stage = "" // to be told of this material too
+	s.tellChange(old, m)
 	return nil
 }
 
-// publish makes m current.
-func (s *Source) publish(m *Material) {
-	old := s.current.Load()
+// publish makes m current and returns what was.
+func (s *Source) publish(m *Material) (old *Material) {
 	s.mu.Lock()
-	s.current.Store(m)
+	defer s.mu.Unlock()
 	s.status.Generation++
 	s.status.Loaded = time.Now()
-	generation := s.status.Generation
-	s.mu.Unlock()
-	s.last.stage = ""
-	if old == nil {
-		return // the caller of Open tells of it
-	}
-	about := []any{slog.Int("generation", generation)}
+	return s.current.Swap(m)
+}
+
+// tellChange logs that m is used now, and what is wrong with it that was not with the old.
+func (s *Source) tellChange(old, m *Material) {
+	about := []any{slog.Int("generation", s.Status().Generation)}
 	if leaf := m.Leaf(); leaf != nil {
 		about = append(about, slog.String("subject", sanitize.Line(leaf.Subject.String(), 400)),
 			slog.String("serial", leaf.SerialNumber.Text(16)), slog.Time("not_after", leaf.NotAfter))
@@ -122,7 +128,7 @@ func (s *Source) publish(m *Material) {
 	}
 }
 
-// warnOfExpiry warns once for each stage.
+// warnOfExpiry warns once for each stage that is reached, beginning after that of the first load.
 func (s *Source) warnOfExpiry() {
 	now := s.Current().expiryStage(time.Now())
 	if now.name == s.last.stage {
@@ -157,7 +163,11 @@ func (s *Source) failed(err error) {
 	if errors.As(err, &fail) {
 		about = append(about, slog.String("code", fail.Code()), slog.String("hint", fail.Hint()))
 	}
-	s.log.Warn("the TLS material cannot be loaded anew; the former stays in use", about...)
+	message := "the TLS material cannot be loaded anew; the former stays in use"
+	if s.Current().withdrawn != nil {
+		message = "the TLS material cannot be loaded anew; the identity of the former was withdrawn and is not used"
+	}
+	s.log.Warn(message, about...)
 }
 
 // withdraw ends the use of an identity that its issuer has taken back, as a Workload API can: other
@@ -169,7 +179,7 @@ func (s *Source) withdraw(err error) {
 		return
 	}
 	without := *m
-	without.withdrawn = err
+	without.withdrawn = known
 	s.last.loaded = sum{} // the same identity may be given again
 	s.publish(&without)
 }

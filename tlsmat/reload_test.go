@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -255,6 +256,30 @@ func TestExpiryIsToldInStages(t *testing.T) {
 	})
 }
 
+// What the first material is near to is told by whoever opened it; only what comes later is logged.
+func TestExpiryAtTheFirstLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		p := newPlace(t, func(e *Entry) {
+			ca := tlstest.NewCA("CA")
+			pair := ca.Issue(tlstest.Leaf{CN: "x", Client: true, NotBefore: now.Add(-380 * oneDay), NotAfter: now.Add(20 * oneDay)})
+			overwrite(t, e.Cert, pair.CertPEM)
+			overwrite(t, e.Key, pair.KeyPEM)
+		})
+		if got := strings.Join(p.source.Current().Warnings(), "\n"); !strings.Contains(got, " expires on ") {
+			t.Errorf("warnings %q", got)
+		}
+		for _, stage := range []struct{ days, want int }{{0, 0}, {12, 0}, {14, 1}, {19, 1}, {21, 2}} {
+			time.Sleep(time.Until(now.Add(time.Duration(stage.days) * oneDay)))
+			p.look()
+			p.look()
+			if got := p.log.lines("level=WARN"); len(got) != stage.want {
+				t.Errorf("day %d: %d warnings, want %d:\n%s", stage.days, len(got), stage.want, got)
+			}
+		}
+	})
+}
+
 // A program that may have to ask a person for the passphrase is not asked every few seconds.
 func TestPassphraseCommandIsLeftAlone(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
@@ -273,7 +298,7 @@ func TestPassphraseCommandIsLeftAlone(t *testing.T) {
 		t.Error("it was asked for a key that is not encrypted")
 	}
 	overwrite(t, p.cert, pair.CertPEM)
-	overwrite(t, p.key, encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, block1(t, pair.KeyPEM).Bytes).marshal(t)))
+	overwrite(t, p.key, encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, block1(t, pair.KeyPEM).Bytes)))
 	for _, step := range []struct {
 		name   string
 		change func()
@@ -286,7 +311,7 @@ func TestPassphraseCommandIsLeftAlone(t *testing.T) {
 		{"another key", func() {
 			other := p.issue("third")
 			overwrite(t, p.cert, other.CertPEM)
-			overwrite(t, p.key, encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, block1(t, other.KeyPEM).Bytes).marshal(t)))
+			overwrite(t, p.key, encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, block1(t, other.KeyPEM).Bytes)))
 		}, 4},
 	} {
 		step.change()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
@@ -90,14 +91,14 @@ func (m *Material) askLists(c, issuer *x509.Certificate, whose string, now time.
 func (m *Material) revoked(c *x509.Certificate, l *revocationList, whose string, at time.Time) *RevokedError {
 	e := &RevokedError{
 		Subject: sanitize.Line(c.Subject.String(), 300), Serial: c.SerialNumber.Text(16),
-		Revoked: at, Path: sanitize.Line(l.file.path, 1000),
+		Revoked: at, Path: sanitize.Line(l.path, 1000),
 	}
 	e.fill(causeRevoked, "whose", whose, "subject", sanitize.Quote(c.Subject.String()), "serial", e.Serial, "date", day(at), "list", l.where)
 	return e
 }
 
-func (m *Material) badList(l *revocationList, c Cause, values ...string) *CRLError {
-	e := &CRLError{Issuer: sanitize.Line(l.list.Issuer.String(), 300), Path: sanitize.Line(l.file.path, 1000)}
+func (m *Material) badList(l *revocationList, c catalogue.Cause, values ...string) *CRLError {
+	e := &CRLError{Issuer: sanitize.Line(l.list.Issuer.String(), 300), Path: sanitize.Line(l.path, 1000)}
 	e.fill(c, append(values, "issuer", l.issuer(), "list", l.where, "file", e.Path, "setting", m.Setting("crl"))...)
 	return e
 }

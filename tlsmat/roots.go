@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
@@ -38,54 +40,61 @@ const (
 	maxRootBytes = 32 << 20
 )
 
-// readFiles reads files and, for roots, directories of files.
-func readFiles(e Entry, field string, paths []string) ([]*file, error) {
-	var all []*file
-	for _, path := range paths {
-		if info, err := os.Stat(path); err == nil && info.IsDir() && field == "ca" {
-			inside, err := readDirectory(&file{entry: e.Name, field: field, path: path, settings: e.Settings})
+// rootFile is a file of roots.
+type rootFile struct {
+	*keyfile.File
+	dir  string // the directory it was found in; "": the configuration names it itself
+	skip string // why it is passed over there
+}
+
+// readRoots reads files and directories of files.
+func readRoots(e Entry) ([]rootFile, error) {
+	var all []rootFile
+	for _, path := range e.CA {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			inside, err := readDirectory(keyfile.New(e.names(), "ca", path))
 			if err != nil {
 				return nil, err
 			}
 			all = append(all, inside...)
 			continue
 		}
-		f, err := e.readFile(field, path)
+		f, err := keyfile.Read(e.names(), "ca", path)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, f)
+		all = append(all, rootFile{File: f})
 	}
 	return all, nil
 }
 
 // readDirectory reads the regular files of a directory and what its links lead to: OpenSSL links
 // names made of hashes to files beside them, Kubernetes links names into ..data.
-func readDirectory(dir *file) ([]*file, error) {
-	entries, err := os.ReadDir(dir.path)
+func readDirectory(dir *keyfile.File) ([]rootFile, error) {
+	entries, err := os.ReadDir(dir.Path)
 	if err != nil {
-		return nil, dir.unreadable(err)
+		return nil, dir.Unreadable(err)
 	}
-	var all []*file
+	var all []rootFile
 	total := 0
 	for _, e := range entries {
-		path := filepath.Join(dir.path, e.Name())
+		path := filepath.Join(dir.Path, e.Name())
 		info, err := os.Stat(path)
 		if strings.HasPrefix(e.Name(), ".") || err == nil && !info.Mode().IsRegular() {
 			continue
 		}
-		f, err := (&file{entry: dir.entry, field: dir.field, path: path, settings: dir.settings}).read()
+		f, err := keyfile.Read(dir.Names, dir.Field, path)
+		root := rootFile{File: f, dir: dir.Path}
 		if err != nil {
-			f = &file{entry: dir.entry, field: dir.field, path: path, settings: dir.settings, skip: reason(err)}
+			root.File, root.skip = keyfile.New(dir.Names, dir.Field, path), reason(err)
 		}
-		f.dir = dir.path
-		all = append(all, f)
-		if total += len(f.data); len(all) > maxRootFiles || total > maxRootBytes {
-			return nil, dir.fault(causeDirectoryTooLarge, nil, "max", fmt.Sprint(maxRootFiles), "size", fmt.Sprintf("%d MiB", maxRootBytes>>20))
+		all = append(all, root)
+		if total += len(root.Bytes()); len(all) > maxRootFiles || total > maxRootBytes {
+			return nil, dir.Fault(causeDirectoryTooLarge, nil, "max", fmt.Sprint(maxRootFiles), "size", fmt.Sprintf("%d MiB", maxRootBytes>>20))
 		}
 	}
 	if len(all) == 0 {
-		return nil, dir.fault(causeDirectoryWithoutRoots, nil)
+		return nil, dir.Fault(causeDirectoryWithoutRoots, nil)
 	}
 	return all, nil
 }
@@ -121,17 +130,18 @@ func (m *Material) loadRoots(e Entry, in *inputs) error {
 			}
 		}
 	}
-	for _, f := range in.ca {
+	for i := range in.ca {
+		f := &in.ca[i]
 		certs, err := f.authorities()
 		if err != nil {
 			return err
 		}
 		count[f.dir] += len(certs)
-		add(certs, f.where())
+		add(certs, f.Where())
 	}
 	for _, f := range in.ca {
 		if count[f.dir] == 0 {
-			return (&file{entry: f.entry, field: f.field, path: f.dir, settings: f.settings}).fault(causeDirectoryWithoutRoots, nil)
+			return keyfile.New(f.Names, f.Field, f.dir).Fault(causeDirectoryWithoutRoots, nil)
 		}
 	}
 	m.noteSkipped(in.ca)
@@ -161,7 +171,7 @@ func (m *Material) pool(e Entry) error {
 	if !m.caOnly {
 		var err error
 		if m.roots, err = x509.SystemCertPool(); err != nil {
-			return e.fault(causeSystemRoots, "ca", err, "detail", sanitize.Line(err.Error(), 300), "ca_mode", e.setting("ca_mode"))
+			return e.fault(causeSystemRoots, "ca", err, "detail", sanitize.Line(err.Error(), 300), "ca_mode", e.names().Setting("ca_mode"))
 		}
 	}
 	for _, c := range m.bundle {
@@ -172,37 +182,39 @@ func (m *Material) pool(e Entry) error {
 
 // authorities are the certificates of a file of roots. None and no error: it was found in a
 // directory and is passed over.
-func (f *file) authorities() ([]*x509.Certificate, error) {
+func (f *rootFile) authorities() ([]*x509.Certificate, error) {
 	if f.skip != "" {
 		return nil, nil
 	}
-	blocks, err := f.blocks()
+	blocks, err := f.Blocks()
 	switch {
-	case err == nil && f.dir != "" && !has(blocks, isAnyCertificate):
+	case err == nil && f.dir != "" && !slices.ContainsFunc(blocks, isAnyCertificate):
 		f.skip = "holds no certificate"
 		return nil, nil
-	case err != nil && f.dir != "" && !bytes.Contains(f.data, []byte("-----BEGIN CERTIFICATE-----")):
+	case err != nil && f.dir != "" && !bytes.Contains(f.Bytes(), []byte("-----BEGIN CERTIFICATE-----")):
 		f.skip = reason(err)
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
-	return f.certificates(blocks)
+	return f.Certificates(blocks)
 }
 
 // reason is what an error says without the file in front.
 func reason(err error) string {
 	if fault := (*LoadError)(nil); errors.As(err, &fault) {
-		return fault.Reason
+		return fault.Cause.Says
 	}
 	return "cannot be read"
 }
 
-func isAnyCertificate(b block) bool { return isCertificate(b) || b.Type == "TRUSTED CERTIFICATE" }
+func isAnyCertificate(b keyfile.Block) bool {
+	return b.IsCertificate() || b.Type == "TRUSTED CERTIFICATE"
+}
 
 // noteSkipped warns of files that are no roots.
-func (m *Material) noteSkipped(files []*file) {
-	byDir := map[string][]*file{}
+func (m *Material) noteSkipped(files []rootFile) {
+	byDir := map[string][]rootFile{}
 	var dirs []string
 	for _, f := range files {
 		if f.skip == "" {
@@ -217,17 +229,12 @@ func (m *Material) noteSkipped(files []*file) {
 		const shown = 3
 		var names []string
 		for _, f := range byDir[dir][:min(shown, len(byDir[dir]))] {
-			names = append(names, sanitize.Line(filepath.Base(f.path), 100)+" ("+f.skip+")")
+			names = append(names, sanitize.Line(filepath.Base(f.Path), 100)+" ("+f.skip+")")
 		}
 		if more := len(byDir[dir]) - shown; more > 0 {
 			names = append(names, fmt.Sprintf("and %d more", more))
 		}
-		at := &file{entry: m.name, field: "ca", path: dir, settings: m.settings}
-		m.doubts = append(m.doubts, at.finding("roots", causeRootsSkipped, "files", strings.Join(names, ", ")))
+		at := keyfile.New(keyfile.Names{Entry: m.name, Settings: m.settings}, "ca", dir)
+		m.doubts = append(m.doubts, told("roots", at.Warning(causeRootsSkipped, "files", strings.Join(names, ", "))))
 	}
-}
-
-// setting is how the configuration calls a field.
-func (e Entry) setting(field string) string {
-	return cmp.Or(e.Settings[field], configKey(e.Name, field))
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
@@ -23,7 +24,11 @@ type Seen struct {
 	fits    bool     // the last list of authorities was empty or has one of our chain
 	names   []string // the last list
 	schemes []string // the signatures that the last server to ask accepts
-	signErr error    // why our key did not sign
+
+	signers int           // how many signatures of our key are under way
+	since   time.Time     // when the last one began
+	signed  time.Duration // how long the last one took
+	signErr error         // why it was not made
 }
 
 type seenKey struct{}
@@ -75,7 +80,8 @@ func (s *Seen) SignatureSchemes() []string {
 	return slices.Clone(s.schemes)
 }
 
-// Sent reports whether the last server to ask was given a certificate.
+// Sent reports whether the last server to ask was given a certificate, which takes a signature of
+// the key.
 func (s *Seen) Sent() bool {
 	if s == nil {
 		return false
@@ -135,16 +141,42 @@ func (s *Seen) note(info *tls.CertificateRequestInfo, cert *tls.Certificate) {
 	fits := len(info.AcceptableCAs) == 0 || cert != nil && issuedByOneOf(cert, info.AcceptableCAs)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked, s.sent, s.fits, s.names, s.schemes = true, cert != nil, fits, names, schemes
+	s.asked, s.sent, s.fits, s.names, s.schemes = true, false, fits, names, schemes
 }
 
-func (s *Seen) noteSignError(err error) {
-	if s == nil || err == nil {
+// Signing reports whether the key was asked for a signature and has not answered yet, and how long
+// it has been, or was, about it: a person may have to touch a token.
+func (s *Seen) Signing() (now bool, took time.Duration) {
+	if s == nil {
+		return false, 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.signers == 0 {
+		return false, s.signed
+	}
+	return true, time.Since(s.since)
+}
+
+func (s *Seen) beginSigning() {
+	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.signErr = err
+	s.signers++
+	s.since = time.Now()
+}
+
+func (s *Seen) endSigning(err error) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signers--
+	s.signed = time.Since(s.since)
+	s.sent, s.signErr = err == nil, err
 }
 
 func issuedByOneOf(cert *tls.Certificate, authorities [][]byte) bool {

@@ -54,6 +54,9 @@ type Status struct {
 	Loaded     time.Time // when it was loaded
 	Failure    error     // why the latest change could not be loaded; nil: there is none
 	Failed     time.Time // since when
+	// Withdrawn is why the identity of the material must not be used any more, since its issuer has
+	// taken it back; nil: it may be.
+	Withdrawn error
 }
 
 // Open loads the material for the first time. Its error is a [*LoadError].
@@ -111,7 +114,11 @@ func (s *Source) Current() *Material {
 func (s *Source) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.status
+	status := s.status
+	if m := s.current.Load(); m != nil && m.withdrawn != nil {
+		status.Withdrawn = m.withdrawn
+	}
+	return status
 }
 
 // Close ends [Source.Watch] and what the key lives in. Where that is not a file, the material of

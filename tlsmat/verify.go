@@ -4,23 +4,24 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 )
 
 // refusal is why a server is refused for which crypto/tls found nothing wrong.
-type refusal struct{ says, remedy, code string }
+type refusal struct{ told catalogue.Cause }
 
-func (r *refusal) fill(c Cause, values ...string) {
-	r.says, r.remedy = c.Fill(values...)
-	r.code = c.Code
+func (r *refusal) fill(c catalogue.Cause, values ...string) {
+	r.told = c.Fill(values...)
 }
 
-func (r *refusal) Error() string { return r.says }
+func (r *refusal) Error() string { return r.told.Says }
 
 // Code is the stable machine code, such as tls.pin_mismatch.
-func (r *refusal) Code() string { return r.code }
+func (r *refusal) Code() string { return r.told.Code }
 
 // Hint says what to do.
-func (r *refusal) Hint() string { return r.remedy }
+func (r *refusal) Hint() string { return r.told.Remedy }
 
 // verifier checks what crypto/tls does not know of. It is made for VerifyConnection, which is called
 // for resumed sessions too, unlike VerifyPeerCertificate: a list may have been loaded or an ID

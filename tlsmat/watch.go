@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 )
 
 // settle is how long files are left alone after a first change.
@@ -109,7 +111,7 @@ func (n *notices) follow(paths []string) {
 	n.names, n.dirs = map[string]bool{}, map[string]bool{}
 	now := map[string]bool{}
 	for _, path := range paths {
-		all := hops(path)
+		all := keyfile.Hops(path)
 		for _, h := range all {
 			n.names[h] = true
 			now[filepath.Dir(h)] = true
@@ -152,45 +154,6 @@ func (n *notices) settle(ctx context.Context) bool {
 		case <-n.events:
 		}
 	}
-}
-
-// hops are the names that decide what path is: the symbolic links on the way, as Kubernetes has
-// them for secrets, and what they lead to. In all of them the directory is free of links.
-func hops(path string) (all []string) {
-	path = filepath.Clean(path)
-	for range 40 { // as many as Linux follows
-		link := firstLink(path)
-		if link == "" {
-			break
-		}
-		all = append(all, link)
-		target, err := os.Readlink(link)
-		if err != nil {
-			return all
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(link), target)
-		}
-		path = filepath.Join(target, path[len(link):])
-	}
-	return append(all, path)
-}
-
-// firstLink is the shortest beginning of path that is a symbolic link, "" if there is none.
-func firstLink(path string) string {
-	for i := 1; i <= len(path); i++ {
-		if i < len(path) && !os.IsPathSeparator(path[i]) {
-			continue
-		}
-		info, err := os.Lstat(path[:i])
-		if err != nil {
-			return ""
-		}
-		if info.Mode()&os.ModeSymlink != 0 {
-			return path[:i]
-		}
-	}
-	return ""
 }
 
 // paths are the files and directories that the entry names.

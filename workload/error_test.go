@@ -20,6 +20,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 )
 
 func TestErrors(t *testing.T) {
@@ -41,7 +43,7 @@ func TestErrors(t *testing.T) {
 	tests := []struct {
 		name   string
 		serve  func(*testing.T) (address string)
-		want   Cause
+		want   catalogue.Cause
 		code   string
 		says   string
 		atOnce bool
@@ -120,7 +122,7 @@ func TestErrors(t *testing.T) {
 func TestSocketPermission(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
-		want Cause
+		want catalogue.Cause
 	}{
 		{&net.OpError{Op: "dial", Err: fs.ErrPermission}, socketClosed},
 		{&net.OpError{Op: "dial", Err: syscall.EACCES}, socketClosed},

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
@@ -91,7 +92,7 @@ func closeOnce(ch chan struct{}) {
 func isWithdrawn(e *Error) bool { return e != nil && e.Cause == withdrawn }
 
 // cause finds out what err means.
-func (c *Client) cause(err error) Cause {
+func (c *Client) cause(err error) catalogue.Cause {
 	if _, ok := status.FromError(err); !ok {
 		return unusable // the library's word on a message
 	}
@@ -115,7 +116,7 @@ func (c *Client) cause(err error) Cause {
 	return unreachable
 }
 
-func (c *Client) explain(cause Cause, err error) *Error {
+func (c *Client) explain(cause catalogue.Cause, err error) *Error {
 	if cause == unusable {
 		return c.fault(cause, nil) // the text of err repeats the first bytes of a damaged key
 	}
@@ -126,7 +127,7 @@ func (c *Client) explain(cause Cause, err error) *Error {
 	return c.fault(cause, err, "answer", answer)
 }
 
-func (c *Client) fault(cause Cause, err error, values ...string) *Error {
+func (c *Client) fault(cause catalogue.Cause, err error, values ...string) *Error {
 	return fault(cause, err, append(values, "address", sanitize.Line(c.address, 200), "uid", strconv.Itoa(os.Getuid()))...)
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/mcp-authfetch/mcp-authfetch/config"
+	"github.com/mcp-authfetch/mcp-authfetch/keyfile"
 	"github.com/mcp-authfetch/mcp-authfetch/login"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
@@ -41,7 +42,7 @@ func (p *program) loadFiles(ctx context.Context, cfg *config.Config, where setti
 			continue
 		}
 		in := `issuers."` + issuer + `".`
-		signer, warnings, err := tlsmat.LoadKey(c.PrivateKey, c.PrivateKeyPassphrase, in+"private_key", in+"private_key_passphrase")
+		signer, warnings, err := keyfile.LoadKey(c.PrivateKey, c.PrivateKeyPassphrase, in+"private_key", in+"private_key_passphrase")
 		if err != nil {
 			failed = append(failed, err)
 			continue

@@ -28,6 +28,7 @@ var table = map[string]struct {
 	floor  int
 	reason string
 }{
+	"catalogue": {0, "the form of what is said about certificates, keys and TLS"},
 	"origin":    {0, "the canonical form of a web origin, in which every decision about credentials is made"},
 	"principal": {0, "whose credentials a piece of work may use"},
 	"sanitize":  {0, "makes remote text safe to show"},
@@ -36,6 +37,7 @@ var table = map[string]struct {
 	"challenge":  {1, "parses WWW-Authenticate"},
 	"config":     {1, "one file and the environment, loaded, checked, explained"},
 	"dpop":       {1, "proves that the sender of a token holds its key"},
+	"keyfile":    {1, "reads certificates and private keys from files"},
 	"netguard":   {1, "decides which addresses may be dialled"},
 	"pkcs11key":  {1, "a private key inside a PKCS #11 token"},
 	"render":     {1, "turns bytes and a media type into what a model can read"},

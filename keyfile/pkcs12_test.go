@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
@@ -69,37 +70,37 @@ func TestPKCS12(t *testing.T) {
 			data := makePKCS12(t, tt.with, p, tt.passphrase)
 			file := write(t, "identity.pem", data)
 			certFile := write(t, "chain.p12", p.CertPEM)
-			for place, e := range map[string]Entry{
+			for place, e := range map[string]entry{
 				"cert": {Cert: file}, "both": {Cert: file, Key: file}, "key": {Cert: certFile, Key: file}, "key in PEM": {Cert: file, Key: write(t, "k", p.KeyPEM)},
 			} {
 				e.Name = "corp"
 				if tt.passphrase != "" {
 					e.Passphrase = pass(tt.passphrase)
 				}
-				m, err := Load(t.Context(), e)
+				l, err := load(t.Context(), e)
 				if err != nil {
 					t.Fatalf("%s: %v", place, err)
 				}
-				if m.ChainLength() != 3 || !bytes.Equal(m.Certificate().Certificate[1], p.Cert.Certificate[1]) || !bytes.Equal(m.Certificate().Certificate[0], p.Cert.Certificate[0]) {
-					t.Errorf("%s: %d certificates are sent", place, m.ChainLength())
+				if len(l.certs) != 3 || !bytes.Equal(l.certs[0].Raw, p.Cert.Certificate[0]) {
+					t.Errorf("%s: %d certificates, the first is %s", place, len(l.certs), l.certs[0].Subject)
 				}
-				checkSigner(t, m.Certificate().PrivateKey.(crypto.Signer), p.Cert.PrivateKey.(crypto.Signer))
-				for _, f := range m.doubts {
-					t.Errorf("%s: %s", place, f.says)
+				checkSigner(t, l.key, p.Cert.PrivateKey.(crypto.Signer))
+				for _, w := range l.warnings {
+					t.Errorf("%s: %s", place, w.Says)
 				}
 				if tt.passphrase == "" {
 					e.Passphrase = pass("needless")
-					m, err := Load(t.Context(), e)
-					if err != nil || len(m.doubts) != 1 || m.doubts[0].code != causePassphraseNeedless.Code {
+					l, err := load(t.Context(), e)
+					if err != nil || len(l.warnings) != 1 || l.warnings[0].Code != causePassphraseNeedless.Code {
 						t.Errorf("%s: with a needless passphrase %v", place, err)
 					}
 					continue
 				}
-				for wrong, want := range map[string]Cause{
+				for wrong, want := range map[string]catalogue.Cause{
 					"wrong": causePassphraseWrong, tt.passphrase + "\n": causePassphraseWrong, "": causePassphraseEmpty, "\U0001f511": causePKCS12Foreign,
 				} {
 					e.Passphrase = pass(wrong)
-					if err := loadErr(t, e); err == nil || !produced(want, err.field, err.Code(), err.Reason, err.Hint()) || strings.Contains(err.Error(), tt.passphrase) {
+					if err := loadErr(t, e); err == nil || !produced(want, err.Field, err.Code(), err.Cause.Says, err.Hint()) || strings.Contains(err.Error(), tt.passphrase) {
 						t.Errorf("%s: with %q: %v, want %s", place, wrong, err, want.ID)
 					}
 				}
@@ -203,7 +204,7 @@ func TestPKCS12IsInspected(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		data   []byte
-		cause  Cause
+		cause  catalogue.Cause
 		reason string
 	}{
 		{"MAC of many iterations", spoil(t, sound, func(p *pfx) { p.MAC.Iterations = 1 << 40 }), causeCostly, "1099511627776 iterations, of which at most 2000000"},
@@ -240,8 +241,8 @@ func TestPKCS12IsInspected(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			start := time.Now()
-			err := loadErr(t, Entry{Name: "corp", Cert: write(t, "c.p12", tt.data), Passphrase: pass("right")})
-			if err == nil || !produced(tt.cause, err.field, err.Code(), err.Reason, err.Hint()) || !strings.Contains(err.Reason, tt.reason) {
+			err := loadErr(t, entry{Name: "corp", Cert: write(t, "c.p12", tt.data), Passphrase: pass("right")})
+			if err == nil || !produced(tt.cause, err.Field, err.Code(), err.Cause.Says, err.Hint()) || !strings.Contains(err.Cause.Says, tt.reason) {
 				t.Errorf("%v, want %s %q", err, tt.cause.ID, tt.reason)
 			}
 			if took := time.Since(start); took > 5*time.Second {
@@ -278,8 +279,8 @@ func TestPKCS12IsBoundedByTime(t *testing.T) {
 	for stacks := make([]byte, 1<<20); bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("pkcs12Blocks(")); { // the work goes on
 		time.Sleep(20 * time.Millisecond)
 	}
-	f := &file{entry: "corp", field: "cert"}
-	if fail := f.pkcs12Fault(block{Block: block1(t, tlstest.NewCA("CA").PEM())}, context.DeadlineExceeded); !produced(causeCostly, "cert", fail.Code(), fail.Reason, fail.Hint()) {
+	f := New(Names{Entry: "corp"}, "cert", "/c")
+	if fail := f.pkcs12Fault(Block{Block: block1(t, tlstest.NewCA("CA").PEM())}, context.DeadlineExceeded); !produced(causeCostly, "cert", fail.Code(), fail.Cause.Says, fail.Hint()) {
 		t.Errorf("%v", fail)
 	}
 }
@@ -287,8 +288,8 @@ func TestPKCS12IsBoundedByTime(t *testing.T) {
 func TestPKCS12IsNoBundle(t *testing.T) {
 	ca := tlstest.NewCA("CA")
 	data := makePKCS12(t, pkcs12.Passwordless, ca.Issue(tlstest.Leaf{CN: "alice"}), "")
-	err := loadErr(t, Entry{Name: "corp", CA: []string{write(t, "ca.p12", data)}})
-	if err == nil || err.Code() != "tls.ca_file" || !produced(causePKCS12AsRoots, "ca", err.Code(), err.Reason, err.Hint()) {
+	err := loadErr(t, entry{Name: "corp", CA: []string{write(t, "ca.p12", data)}})
+	if err == nil || err.Code() != "tls.ca_file" || !produced(causePKCS12AsRoots, "ca", err.Code(), err.Cause.Says, err.Hint()) {
 		t.Errorf("%v", err)
 	}
 }

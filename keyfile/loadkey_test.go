@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"crypto"
@@ -9,7 +9,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"maps"
 	"os"
@@ -169,9 +168,9 @@ func TestLoadKeyErrors(t *testing.T) {
 				path = write(t, "signing.pem", tt.pem)
 			}
 			key, warnings, err := LoadKey(path, secret.New(tt.passphrase), signingKey, signingPassphrase)
-			failed, ok := errors.AsType[*LoadError](err)
+			failed, ok := errors.AsType[*Error](err)
 			if !ok || key != nil || warnings != nil {
-				t.Fatalf("LoadKey = %v, %v, %v, want a LoadError", key, warnings, err)
+				t.Fatalf("LoadKey = %v, %v, %v, want a Error", key, warnings, err)
 			}
 			if failed.Code() != tt.code || failed.Path != path || !strings.HasPrefix(err.Error(), signingKey+" "+path+": ") || !strings.Contains(err.Error(), tt.reason) || !strings.Contains(failed.Hint(), tt.hint) {
 				t.Errorf("error %q, code %s, hint %q; want %s, %q, %q", err, failed.Code(), failed.Hint(), tt.code, tt.reason, tt.hint)
@@ -184,14 +183,3 @@ func TestLoadKeyErrors(t *testing.T) {
 }
 
 const canaryPassphrase = "canary-passphrase-44e1"
-
-func TestThumbprint(t *testing.T) {
-	c := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true}).Cert.Leaf
-	got, err := base64.RawURLEncoding.DecodeString(Thumbprint(c))
-	if want := sha256.Sum256(c.Raw); err != nil || string(got) != string(want[:]) {
-		t.Errorf("Thumbprint = %x, %v, want %x", got, err, want)
-	}
-	if got := Thumbprint(nil); got != "" {
-		t.Errorf("Thumbprint(nil) = %q", got)
-	}
-}

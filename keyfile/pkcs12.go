@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"context"
@@ -15,15 +15,15 @@ import (
 
 const typePKCS12 = "PKCS12"
 
-func isPKCS12(b block) bool { return b.Type == typePKCS12 }
+func isPKCS12(b Block) bool { return b.Type == typePKCS12 }
 
 // unpackTime bounds the opening of a PKCS#12. Its costs are checked before, except where a part is
 // itself encrypted inside an encrypted part, which no tool is known to write.
 const unpackTime = 30 * time.Second
 
 // unpack replaces each PKCS#12 by the certificates and the key inside.
-func (f *file) unpack(ctx context.Context, blocks []block, p *passphrase) ([]block, error) {
-	var all []block
+func (f *File) unpack(ctx context.Context, blocks []Block, p *Passphrase) ([]Block, error) {
+	var all []Block
 	for _, b := range blocks {
 		if !isPKCS12(b) {
 			all = append(all, b)
@@ -39,17 +39,17 @@ func (f *file) unpack(ctx context.Context, blocks []block, p *passphrase) ([]blo
 }
 
 // unpackPKCS12 tries the empty passphrase first: whoever wants none cannot leave it out everywhere.
-func (f *file) unpackPKCS12(ctx context.Context, b block, p *passphrase) ([]block, error) {
+func (f *File) unpackPKCS12(ctx context.Context, b Block, p *Passphrase) ([]Block, error) {
 	sealed, wrong, detail := inspectPKCS12(b.Bytes)
 	if wrong != nil {
-		return nil, f.fault(*wrong, nil, "block", b.String(), "detail", detail)
+		return nil, f.Fault(*wrong, nil, "block", b.String(), "detail", detail)
 	}
 	inside, err := decodePKCS12(ctx, b.Bytes, "", unpackTime)
 	switch {
 	case err == nil:
 		return inside, nil
 	case !sealed: // and no passphrase would be checked
-		return nil, f.fault(causeNoMAC, err, "block", b.String())
+		return nil, f.Fault(causeNoMAC, err, "block", b.String())
 	case !errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return nil, f.pkcs12Fault(b, err)
 	}
@@ -58,7 +58,7 @@ func (f *file) unpackPKCS12(ctx context.Context, b block, p *passphrase) ([]bloc
 		return nil, err
 	}
 	if strings.ContainsFunc(text.Reveal(), func(r rune) bool { return r > 0xffff }) { // RFC 7292 §B.1: BMPString
-		return nil, f.fault(causePKCS12Foreign, nil, "block", b.String(), "detail", "a passphrase with characters beyond the basic plane of Unicode")
+		return nil, f.Fault(causePKCS12Foreign, nil, "block", b.String(), "detail", "a passphrase with characters beyond the basic plane of Unicode")
 	}
 	inside, err = decodePKCS12(ctx, b.Bytes, text.Reveal(), unpackTime)
 	switch {
@@ -71,24 +71,24 @@ func (f *file) unpackPKCS12(ctx context.Context, b block, p *passphrase) ([]bloc
 }
 
 // pkcs12Fault is about one that the passphrase opens, or of which that cannot be said.
-func (f *file) pkcs12Fault(b block, err error) *LoadError {
+func (f *File) pkcs12Fault(b Block, err error) *Error {
 	detail := strings.TrimPrefix(sanitize.Line(err.Error(), 300), "pkcs12: ")
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return f.fault(causeCostly, err, "block", b.String(), "detail", "it did not open in time")
+		return f.Fault(causeCostly, err, "block", b.String(), "detail", "it did not open in time")
 	case errors.Is(err, pkcs12.ErrDecryption):
 		detail = "the passphrase fits the file, but not a part of it"
 	}
-	return f.fault(causePKCS12Damaged, err, "block", b.String(), "detail", detail)
+	return f.Fault(causePKCS12Damaged, err, "block", b.String(), "detail", detail)
 }
 
 // decodePKCS12 returns certificates and key. When time is up, the work goes on for as long as it
 // takes, with nobody to wait for it.
-func decodePKCS12(ctx context.Context, der []byte, passphrase string, limit time.Duration) ([]block, error) {
+func decodePKCS12(ctx context.Context, der []byte, passphrase string, limit time.Duration) ([]Block, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	type outcome struct {
-		blocks []block
+		blocks []Block
 		err    error
 	}
 	done := make(chan outcome, 1)
@@ -104,7 +104,7 @@ func decodePKCS12(ctx context.Context, der []byte, passphrase string, limit time
 	}
 }
 
-func pkcs12Blocks(der []byte, passphrase string) ([]block, error) {
+func pkcs12Blocks(der []byte, passphrase string) ([]Block, error) {
 	key, leaf, authorities, err := pkcs12.DecodeChain(der, passphrase)
 	if err != nil {
 		return nil, err
@@ -113,9 +113,9 @@ func pkcs12Blocks(der []byte, passphrase string) ([]block, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []block
+	var all []Block
 	add := func(label string, der []byte) {
-		all = append(all, block{Block: &pem.Block{Type: label, Bytes: der}, number: len(all) + 1, inside: true})
+		all = append(all, Block{Block: &pem.Block{Type: label, Bytes: der}, number: len(all) + 1, inside: true})
 	}
 	for _, c := range append([]*x509.Certificate{leaf}, authorities...) {
 		add("CERTIFICATE", c.Raw)

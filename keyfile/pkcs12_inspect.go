@@ -1,9 +1,11 @@
-package tlsmat
+package keyfile
 
 import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 )
 
 // What is known of a PKCS#12 before it is opened (RFC 7292 §4), so that no file makes us count for
@@ -50,7 +52,7 @@ const (
 )
 
 // inspectPKCS12 reports whether there is a MAC, or why the file is better not opened.
-func inspectPKCS12(der []byte) (sealed bool, wrong *Cause, detail string) {
+func inspectPKCS12(der []byte) (sealed bool, wrong *catalogue.Cause, detail string) {
 	var pfx struct {
 		Version  int
 		AuthSafe contentInfo
@@ -73,11 +75,11 @@ func inspectPKCS12(der []byte) (sealed bool, wrong *Cause, detail string) {
 // inspection keeps the first thing that is wrong.
 type inspection struct {
 	parts  int
-	wrong  *Cause
+	wrong  *catalogue.Cause
 	detail string
 }
 
-func (x *inspection) fail(c *Cause, detail string) {
+func (x *inspection) fail(c *catalogue.Cause, detail string) {
 	if x.wrong == nil {
 		x.wrong, x.detail = c, detail
 	}

@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"cmp"
@@ -39,12 +39,12 @@ type privateKeyInfo struct {
 }
 
 // encrypted covers PKCS#8 and the older encryption of the PEM text itself (RFC 1421 §4.6.1.1).
-func (b block) encrypted() bool {
+func (b Block) encrypted() bool {
 	return b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED")
 }
 
 // decrypt returns the DER of the key, errPassphrase, errDamaged or an unsupportedError.
-func (b block) decrypt(passphrase []byte) ([]byte, error) {
+func (b Block) decrypt(passphrase []byte) ([]byte, error) {
 	if b.Type == "ENCRYPTED PRIVATE KEY" {
 		return decryptPKCS8(b.Bytes, passphrase)
 	}

@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"context"
@@ -25,7 +25,8 @@ type signer struct {
 	sign   func(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
-func newSigner(key crypto.Signer) *signer { return &signer{key.Public(), key.Sign} }
+// Opaque is the key in a form that prints no secret.
+func Opaque(key crypto.Signer) crypto.Signer { return &signer{key.Public(), key.Sign} }
 
 // Public implements [crypto.Signer].
 func (s *signer) Public() crypto.PublicKey { return s.public }
@@ -52,22 +53,22 @@ type unsupportedError struct {
 func (e *unsupportedError) Error() string { return e.what + " is not supported" }
 
 // privateKey finds and decodes the first private key of the file.
-func (f *file) privateKey(ctx context.Context, blocks []block, p *passphrase) (crypto.Signer, error) {
+func (f *File) privateKey(ctx context.Context, blocks []Block, p *Passphrase) (crypto.Signer, error) {
 	for _, b := range blocks {
-		if isKey(b) {
+		if b.IsKey() {
 			return f.decodeKey(ctx, b, p)
 		}
 	}
 	switch {
-	case f.field == "key" && has(blocks, isCertificate):
-		return nil, f.fault(causeCertAsKey, nil)
-	case has(blocks, func(b block) bool { return strings.HasSuffix(b.Type, "PUBLIC KEY") }):
-		return nil, f.fault(causePublicKey, nil)
+	case f.Field == "key" && has(blocks, Block.IsCertificate):
+		return nil, f.Fault(causeCertAsKey, nil)
+	case has(blocks, func(b Block) bool { return strings.HasSuffix(b.Type, "PUBLIC KEY") }):
+		return nil, f.Fault(causePublicKey, nil)
 	}
-	return nil, f.fault(causeNoKey, nil)
+	return nil, f.Fault(causeNoKey, nil)
 }
 
-func (f *file) decodeKey(ctx context.Context, b block, p *passphrase) (crypto.Signer, error) {
+func (f *File) decodeKey(ctx context.Context, b Block, p *Passphrase) (crypto.Signer, error) {
 	der := b.Bytes
 	if b.encrypted() {
 		text, err := p.forBlock(ctx, f, b)
@@ -87,22 +88,22 @@ func (f *file) decodeKey(ctx context.Context, b block, p *passphrase) (crypto.Si
 }
 
 // keyError tells a wrong passphrase, a key of an unknown kind and a damaged file apart.
-func (f *file) keyError(b block, err error, p *passphrase) *LoadError {
+func (f *File) keyError(b Block, err error, p *Passphrase) *Error {
 	if errors.Is(err, errPassphrase) {
 		return p.wrong(f, b)
 	}
 	detail := sanitize.Line(err.Error(), 300)
 	var unsupported *unsupportedError
 	if !errors.As(err, &unsupported) {
-		return f.fault(causeDamagedKey, err, "block", b.String(), "detail", detail)
+		return f.Fault(causeDamagedKey, err, "block", b.String(), "detail", detail)
 	}
 	switch {
 	case b.Type == "OPENSSH PRIVATE KEY":
-		return f.fault(causeOpenSSH, err, "block", b.String())
+		return f.Fault(causeOpenSSH, err, "block", b.String())
 	case unsupported.encryption:
-		return f.fault(causeForeignCipher, err, "block", b.String(), "detail", unsupported.what, "inform", b.inform())
+		return f.Fault(causeForeignCipher, err, "block", b.String(), "detail", unsupported.what, "inform", b.inform())
 	}
-	return f.fault(causeForeignKey, err, "block", b.String(), "detail", unsupported.what)
+	return f.Fault(causeForeignKey, err, "block", b.String(), "detail", unsupported.what)
 }
 
 // parseKey decodes PKCS#8, PKCS#1 or SEC 1, whatever the label says: files with a wrong one exist.
@@ -198,17 +199,4 @@ func curveName(oid asn1.ObjectIdentifier) string {
 		return "secp256k1"
 	}
 	return oid.String()
-}
-
-// KeyAlgorithm describes a public key as people write it.
-func KeyAlgorithm(public any) string {
-	switch k := public.(type) {
-	case *rsa.PublicKey:
-		return fmt.Sprintf("RSA %d", k.N.BitLen())
-	case *ecdsa.PublicKey:
-		return "ECDSA " + k.Curve.Params().Name
-	case ed25519.PublicKey:
-		return "Ed25519"
-	}
-	return "unknown"
 }

@@ -1,10 +1,8 @@
-package tlsmat
+package keyfile
 
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,6 +14,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
@@ -25,28 +24,28 @@ func unavailable(context.Context) (secret.Text, error) {
 }
 
 // commandEntry is an entry whose key opens with "right", which this shell script prints or not.
-func commandEntry(t *testing.T, script string) Entry {
+func commandEntry(t *testing.T, script string) entry {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no /bin/sh on Windows")
 	}
 	p := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true})
 	key := encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, block1(t, p.KeyPEM).Bytes).marshal(t))
-	return Entry{Name: "corp", Cert: write(t, "cert.pem", p.CertPEM), Key: write(t, "key.pem", key), PassphraseCommand: []string{"/bin/sh", "-c", script}}
+	return entry{Name: "corp", Cert: write(t, "cert.pem", p.CertPEM), Key: write(t, "key.pem", key), PassphraseCommand: []string{"/bin/sh", "-c", script}}
 }
 
 func TestPassphraseCommand(t *testing.T) {
 	for _, tt := range []struct {
 		name, script string
-		cause        Cause // zero: it loads
+		cause        catalogue.Cause // zero: it loads
 		text         string
 	}{
-		{"a line", "echo right", Cause{}, ""},
-		{"no line end", "printf right", Cause{}, ""},
-		{"the line end of Windows", `printf 'right\r\n'`, Cause{}, ""},
-		{"a child holds the pipe", "(sleep 60 >/dev/null; :) & echo right", Cause{}, ""},
-		{"complains, and prints it", "echo complaint >&2; echo right", Cause{}, ""},
-		{"gets no input", `if read line; then echo wrong; else echo right; fi`, Cause{}, ""},
+		{"a line", "echo right", catalogue.Cause{}, ""},
+		{"no line end", "printf right", catalogue.Cause{}, ""},
+		{"the line end of Windows", `printf 'right\r\n'`, catalogue.Cause{}, ""},
+		{"a child holds the pipe", "(sleep 60 >/dev/null; :) & echo right", catalogue.Cause{}, ""},
+		{"complains, and prints it", "echo complaint >&2; echo right", catalogue.Cause{}, ""},
+		{"gets no input", `if read line; then echo wrong; else echo right; fi`, catalogue.Cause{}, ""},
 		{"two line ends", `printf 'right\n\n'`, causePassphraseWrong, "(it begins or ends with white space)"},
 		{"one that is wrong", "echo wrong", causePassphraseWrong, "wrong passphrase from mtls.corp.passphrase_command"},
 		{"an empty line", "echo", causePassphraseEmpty, "the passphrase from mtls.corp.passphrase_command is empty"},
@@ -65,7 +64,7 @@ func TestPassphraseCommand(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !produced(tt.cause, err.field, err.Code(), err.Reason, err.Hint()) || !strings.Contains(err.Reason, tt.text) {
+			if err == nil || !produced(tt.cause, err.Field, err.Code(), err.Cause.Says, err.Hint()) || !strings.Contains(err.Cause.Says, tt.text) {
 				t.Fatalf("%v, want %s %q", err, tt.cause.ID, tt.text)
 			}
 			if all := err.Error() + err.Hint(); strings.Contains(all, "complaint") || strings.Contains(all, "right") {
@@ -95,8 +94,8 @@ func TestPassphraseCommandIsBoundedByTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		_, err := Load(ctx, commandEntry(t, "exec sleep 60"))
-		if !errors.As(err, new(*LoadError)) || time.Since(start) > 5*time.Second {
+		_, err := load(ctx, commandEntry(t, "exec sleep 60"))
+		if !errors.As(err, new(*Error)) || time.Since(start) > 5*time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
@@ -116,75 +115,21 @@ func TestPassphraseCommandRunsOnlyForWhatIsEncrypted(t *testing.T) {
 	p := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "bob", Client: true})
 	plain := e
 	plain.Cert, plain.Key = write(t, "c", p.CertPEM), write(t, "k", p.KeyPEM)
-	m, err := Load(t.Context(), plain)
+	l, err := load(t.Context(), plain)
 	if err != nil || runs() != 0 {
 		t.Fatalf("%v, %d runs for a plain key", err, runs())
 	}
-	if got := strings.Join(m.Warnings(), "\n"); !strings.Contains(got, "mtls.corp.passphrase_command is set, but the key is not encrypted") {
-		t.Errorf("warnings %q", got)
+	if len(l.warnings) != 1 || l.warnings[0].Says != "mtls.corp.passphrase_command is set, but the key is not encrypted" {
+		t.Errorf("warnings %q", l.warnings)
 	}
-	if _, err := Load(t.Context(), e); err != nil || runs() != 1 {
+	if _, err := load(t.Context(), e); err != nil || runs() != 1 {
 		t.Fatalf("%v, %d runs for an encrypted key, want 1", err, runs())
 	}
-	both := Entry{ // two things to open, with one passphrase
+	both := entry{ // two things to open, with one passphrase
 		Name: "corp", Cert: write(t, "c.p12", makePKCS12(t, pkcs12.Modern2023, p, "right")), PassphraseCommand: e.PassphraseCommand,
 		Key: write(t, "k.pem", encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, block1(t, p.KeyPEM).Bytes).marshal(t))),
 	}
-	if _, err := Load(t.Context(), both); err != nil || runs() != 2 {
+	if _, err := load(t.Context(), both); err != nil || runs() != 2 {
 		t.Errorf("%v, %d runs, want one more", err, runs())
-	}
-}
-
-// A home has the key; the certificate is its own or that of a file.
-func TestKeyOfAHome(t *testing.T) {
-	ca := tlstest.NewCA("CA").Intermediate("Issuing")
-	p, other := ca.Issue(tlstest.Leaf{CN: "alice", Client: true}), ca.Issue(tlstest.Leaf{CN: "bob", Client: true})
-	key := p.Cert.PrivateKey.(crypto.Signer)
-	chain := func(p *tlstest.Pair) (all []*x509.Certificate) {
-		for _, der := range p.Cert.Certificate {
-			c, err := x509.ParseCertificate(der)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, c)
-		}
-		return all
-	}
-	certFile := func(p *tlstest.Pair) *file {
-		return &file{entry: "corp", field: "cert", path: "/c", data: p.CertPEM}
-	}
-	for _, tt := range []struct {
-		name  string
-		entry Entry
-		in    inputs
-		cause Cause
-		text  string
-	}{
-		{"its chain", Entry{}, inputs{chain: chain(p), signer: key}, Cause{}, ""},
-		{"a file", Entry{Cert: "/c"}, inputs{cert: certFile(p), signer: key}, Cause{}, ""},
-		{"no chain", Entry{}, inputs{signer: key}, causeNoChain, "mtls.corp.cert: is not set"},
-		{"another's chain", Entry{}, inputs{chain: chain(other), signer: key}, causeMismatchHome, "mtls.corp.signer: has a key that does not belong"},
-		{"another's file", Entry{Cert: "/c"}, inputs{cert: certFile(other), signer: key}, causeMismatchHome, `"CN=bob"`},
-		{"a file without certificate", Entry{Cert: "/c"}, inputs{cert: &file{entry: "corp", field: "cert", path: "/c", data: p.KeyPEM}, signer: key}, causeKeyAsCert, "no certificate"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			e := tt.entry
-			e.Name, e.Signer = "corp", []string{"signer"}
-			m, err := build(t.Context(), e, &tt.in)
-			if tt.cause.ID != "" {
-				le, ok := err.(*LoadError)
-				if !ok || !produced(tt.cause, le.field, le.Code(), le.Reason, le.Hint()) || !strings.Contains(le.Error(), tt.text) {
-					t.Errorf("%v, want %s %q", err, tt.cause.ID, tt.text)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m.ChainLength() != 2 || m.Leaf().Subject.CommonName != "alice" || len(m.doubts) != 0 {
-				t.Errorf("%d certificates, %v", m.ChainLength(), m.doubts)
-			}
-			checkSigner(t, m.Certificate().PrivateKey.(crypto.Signer), key)
-		})
 	}
 }

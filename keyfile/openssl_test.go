@@ -1,7 +1,6 @@
-package tlsmat
+package keyfile
 
 import (
-	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 )
 
@@ -71,7 +71,7 @@ func TestOpenSSLKeys(t *testing.T) {
 				args = append(args, "-passout", "pass:"+right, "-passin", "pass:")
 			}
 			openssl(t, args...)
-			e := Entry{Name: "corp", Cert: cert[tt.kind], Key: key}
+			e := entry{Name: "corp", Cert: cert[tt.kind], Key: key}
 
 			if err := loadErr(t, e); err == nil || err.Code() != "tls.passphrase_required" || !strings.Contains(err.Hint(), "mtls.corp.passphrase") {
 				t.Errorf("without a passphrase: %v", err)
@@ -81,7 +81,7 @@ func TestOpenSSLKeys(t *testing.T) {
 			switch {
 			case tt.code == "" && err != nil:
 				t.Fatalf("with the right passphrase: %v", err)
-			case tt.code != "" && (err == nil || err.Code() != tt.code || !strings.Contains(err.Reason, tt.reason) || !strings.Contains(err.Hint(), "openssl pkcs8 -topk8")):
+			case tt.code != "" && (err == nil || err.Code() != tt.code || !strings.Contains(err.Cause.Says, tt.reason) || !strings.Contains(err.Hint(), "openssl pkcs8 -topk8")):
 				t.Fatalf("%v, want %s %q", err, tt.code, tt.reason)
 			case tt.code != "":
 				return
@@ -96,8 +96,8 @@ func TestOpenSSLKeys(t *testing.T) {
 				if err == nil || err.Code() != "tls.passphrase_wrong" || !strings.Contains(err.Hint(), "mtls.corp.passphrase") {
 					t.Fatalf("with %q: %v", wrong, err)
 				}
-				if got, want := strings.Contains(err.Reason, "white space"), strings.TrimSpace(wrong) != wrong; got != want {
-					t.Errorf("with %q: %q", wrong, err.Reason)
+				if got, want := strings.Contains(err.Cause.Says, "white space"), strings.TrimSpace(wrong) != wrong; got != want {
+					t.Errorf("with %q: %q", wrong, err.Cause.Says)
 				}
 			}
 		})
@@ -114,8 +114,8 @@ func TestManyWrongPassphrases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &file{entry: "corp", field: "key", path: key, data: data}
-	blocks, err := f.blocks()
+	f := &File{Field: "key", Path: key, data: data}
+	blocks, err := f.Blocks()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +149,8 @@ func TestOpenSSLUnsupportedKeys(t *testing.T) {
 			}
 			check := func(key string) {
 				t.Helper()
-				e := loadErr(t, Entry{Name: "corp", Cert: good, Key: key})
-				if e == nil || e.Code() != "tls.key_file" || !strings.Contains(e.Reason, tt.want) || !strings.Contains(e.Hint(), "ECDSA") {
+				e := loadErr(t, entry{Name: "corp", Cert: good, Key: key})
+				if e == nil || e.Code() != "tls.key_file" || !strings.Contains(e.Cause.Says, tt.want) || !strings.Contains(e.Hint(), "ECDSA") {
 					t.Errorf("%v, want %q", e, tt.want)
 				}
 			}
@@ -183,9 +183,9 @@ func TestOpenSSLFiles(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			openssl(t, append(tt.args, "-out", out)...)
-			for field, e := range map[string]Entry{"cert": {Name: "corp", Cert: out, Key: key}, "ca": {Name: "corp", CA: []string{out}}} {
+			for field, e := range map[string]entry{"cert": {Name: "corp", Cert: out, Key: key}, "ca": {Name: "corp", CA: []string{out}}} {
 				err := loadErr(t, e)
-				if err == nil || err.Code() != "tls."+field+"_file" || !strings.Contains(err.Reason, tt.want) || !strings.Contains(err.Error(), out) {
+				if err == nil || err.Code() != "tls."+field+"_file" || !strings.Contains(err.Cause.Says, tt.want) || !strings.Contains(err.Error(), out) {
 					t.Errorf("%s: %v, want %q", field, err, tt.want)
 				}
 			}
@@ -215,13 +215,13 @@ func TestOpenSSLMatrix(t *testing.T) {
 					key := filepath.Join(t.TempDir(), "key")
 					openssl(t, slices.Concat([]string{"pkcs8", "-topk8", "-in", plain, "-v2", cipher}, derive,
 						[]string{"-passout", "pass:" + right, "-outform", form, "-out", key, "-provider", "default", "-provider", "legacy"})...)
-					e := Entry{Name: "corp", Cert: cert, Key: key, Passphrase: pass(right)}
+					e := entry{Name: "corp", Cert: cert, Key: key, Passphrase: pass(right)}
 					if err := loadErr(t, e); err != nil {
 						t.Fatalf("%s: %v", form, err)
 					}
 					for i := range 5 {
 						e.Passphrase = pass(fmt.Sprint("wrong ", i))
-						if err := loadErr(t, e); err == nil || !produced(causePassphraseWrong, "key", err.Code(), err.Reason, err.Hint()) {
+						if err := loadErr(t, e); err == nil || !produced(causePassphraseWrong, "key", err.Code(), err.Cause.Says, err.Hint()) {
 							t.Fatalf("%s: with a wrong passphrase: %v", form, err)
 						}
 					}
@@ -241,7 +241,7 @@ func TestOpenSSLPKCS12(t *testing.T) {
 		name       string
 		args       []string
 		passphrase string
-		cause      Cause // zero: it loads
+		cause      catalogue.Cause // zero: it loads
 		text       string
 	}{
 		{name: "default", passphrase: right},
@@ -271,14 +271,14 @@ func TestOpenSSLPKCS12(t *testing.T) {
 				args = append(args, "-inkey", key)
 			}
 			openssl(t, args...)
-			e := Entry{Name: "corp", Cert: out}
+			e := entry{Name: "corp", Cert: out}
 			if tt.passphrase != "" {
 				e.Passphrase = pass(tt.passphrase)
 			}
-			m, err := Load(t.Context(), e)
+			l, err := load(t.Context(), e)
 			if tt.cause.ID != "" {
-				le, ok := err.(*LoadError)
-				if !ok || !produced(tt.cause, le.field, le.Code(), le.Reason, le.Hint()) || !strings.Contains(le.Reason, tt.text) {
+				le, ok := err.(*Error)
+				if !ok || !produced(tt.cause, le.Field, le.Code(), le.Cause.Says, le.Hint()) || !strings.Contains(le.Cause.Says, tt.text) {
 					t.Errorf("%v, want %s %q", err, tt.cause.ID, tt.text)
 				}
 				return
@@ -287,15 +287,11 @@ func TestOpenSSLPKCS12(t *testing.T) {
 				t.Fatal(err)
 			}
 			var names []string
-			for _, der := range m.Certificate().Certificate {
-				c, err := x509.ParseCertificate(der)
-				if err != nil {
-					t.Fatal(err)
-				}
+			for _, c := range l.certs {
 				names = append(names, c.Subject.CommonName)
 			}
-			if got := strings.Join(names, " "); got != "alice Issuing Policy" || len(m.doubts) != 0 {
-				t.Errorf("chain %q, %v", got, m.doubts)
+			if got := strings.Join(names, " "); got != "alice Issuing Policy" || len(l.warnings) != 0 {
+				t.Errorf("certificates %q, %v", got, l.warnings)
 			}
 			if tt.passphrase == "" {
 				return
@@ -306,7 +302,7 @@ func TestOpenSSLPKCS12(t *testing.T) {
 			}
 			for i := range wrong {
 				e.Passphrase = pass(fmt.Sprint("wrong ", i))
-				if err := loadErr(t, e); err == nil || !produced(causePassphraseWrong, "cert", err.Code(), err.Reason, err.Hint()) {
+				if err := loadErr(t, e); err == nil || !produced(causePassphraseWrong, "cert", err.Code(), err.Cause.Says, err.Hint()) {
 					t.Fatalf("with a wrong passphrase: %v", err)
 				}
 			}
@@ -332,7 +328,7 @@ func TestOpenSSLDER(t *testing.T) {
 			cert, key := filepath.Join(dir, tt.name+" cert"), filepath.Join(dir, tt.name+" key")
 			openssl(t, slices.Concat([]string{"req", "-x509", "-nodes", "-subj", "/CN=x", "-outform", "der", "-out", cert, "-keyout", key + " pem"}, tt.new)...)
 			openssl(t, slices.Concat(tt.form, []string{"-in", key + " pem", "-outform", "der", "-out", key})...)
-			for name, e := range map[string]Entry{"pair": {Cert: cert, Key: key}, "roots": {CA: []string{cert}}} {
+			for name, e := range map[string]entry{"pair": {Cert: cert, Key: key}, "roots": {CA: []string{cert}}} {
 				e.Name = "corp"
 				if err := loadErr(t, e); err != nil {
 					t.Errorf("%s: %v", name, err)

@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"bytes"
@@ -34,21 +34,21 @@ func isSequence(v asn1.RawValue) bool {
 }
 
 // derBlocks splits a file of DER.
-func (f *file) derBlocks() ([]block, error) {
-	var all []block
+func (f *File) derBlocks() ([]Block, error) {
+	var all []Block
 	for rest := f.data; len(bytes.TrimSpace(rest)) > 0; {
 		var v asn1.RawValue
-		b := block{number: len(all) + 1, offset: len(f.data) - len(rest)}
+		b := Block{number: len(all) + 1, offset: len(f.data) - len(rest)}
 		name := fmt.Sprintf("block %d (at byte %d)", b.number, b.offset)
 		if bytes.HasPrefix(rest, []byte{0x30, 0x80}) {
-			return nil, f.fault(causeBER, nil)
+			return nil, f.Fault(causeBER, nil)
 		}
 		if want := derLength(rest); want > len(rest) {
-			return nil, f.fault(causeCutDER, nil, "block", name, "want", strconv.Itoa(want), "size", strconv.Itoa(len(rest)))
+			return nil, f.Fault(causeCutDER, nil, "block", name, "want", strconv.Itoa(want), "size", strconv.Itoa(len(rest)))
 		}
 		after, err := asn1.Unmarshal(rest, &v)
 		if err != nil || !isSequence(v) {
-			return nil, f.fault(causeDamagedDER, err, "block", name)
+			return nil, f.Fault(causeDamagedDER, err, "block", name)
 		}
 		b.Block = &pem.Block{Type: derType(v), Bytes: v.FullBytes}
 		all, rest = append(all, b), after

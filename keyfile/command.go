@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 	"github.com/mcp-authfetch/mcp-authfetch/secret"
 )
@@ -20,14 +21,13 @@ const (
 
 // commandError says why a program gave no passphrase.
 type commandError struct {
-	cause  Cause
+	cause  catalogue.Cause
 	err    error
 	values []string
 }
 
 func (e *commandError) Error() string {
-	says, _ := e.cause.Fill(e.values...)
-	return says
+	return e.cause.Fill(e.values...).Says
 }
 
 // runPassphrase runs a program, without a shell and without input, that prints the passphrase. What
@@ -50,7 +50,7 @@ func runPassphrase(ctx context.Context, argv []string, limit time.Duration) (sec
 }
 
 func commandFault(program string, err error, out *limitedBuffer, limit time.Duration, ctx, limited context.Context) error {
-	fault := func(c Cause, values ...string) error {
+	fault := func(c catalogue.Cause, values ...string) error {
 		return &commandError{c, err, append(values, "program", sanitize.Quote(program))}
 	}
 	var exit *exec.ExitError

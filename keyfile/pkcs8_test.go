@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"crypto/aes"
@@ -130,14 +130,14 @@ func TestDecryptPKCS8(t *testing.T) {
 			p := encryptedKey(t, plain)
 			tt.spoil(&p)
 			key := write(t, "key.pem", encode("ENCRYPTED PRIVATE KEY", p.marshal(t)))
-			err := loadErr(t, Entry{Name: "corp", Cert: write(t, "cert.pem", pair.CertPEM), Key: key, Passphrase: pass("right")})
+			err := loadErr(t, entry{Name: "corp", Cert: write(t, "cert.pem", pair.CertPEM), Key: key, Passphrase: pass("right")})
 			if tt.want == "" {
 				if err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Reason, tt.want) {
+			if err == nil || !strings.Contains(err.Cause.Says, tt.want) {
 				t.Fatalf("%v, want %q", err, tt.want)
 			}
 			if got, want := err.Code() == "tls.passphrase_wrong", tt.want == "wrong passphrase"; got != want {
@@ -155,8 +155,8 @@ func TestRightPassphraseOfUnsupportedKey(t *testing.T) {
 	}
 	key := write(t, "key.pem", encode("ENCRYPTED PRIVATE KEY", encryptedKey(t, ed448).marshal(t)))
 	pair := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true})
-	e := loadErr(t, Entry{Name: "corp", Cert: write(t, "cert.pem", pair.CertPEM), Key: key, Passphrase: pass("right")})
-	if e == nil || e.Code() != "tls.key_file" || !strings.Contains(e.Reason, "an Ed448 key is not supported") {
+	e := loadErr(t, entry{Name: "corp", Cert: write(t, "cert.pem", pair.CertPEM), Key: key, Passphrase: pass("right")})
+	if e == nil || e.Code() != "tls.key_file" || !strings.Contains(e.Cause.Says, "an Ed448 key is not supported") {
 		t.Errorf("%v", e)
 	}
 }
@@ -164,8 +164,8 @@ func TestRightPassphraseOfUnsupportedKey(t *testing.T) {
 func TestUnsupportedLegacyEncryption(t *testing.T) {
 	pair := tlstest.NewCA("CA").Issue(tlstest.Leaf{CN: "alice", Client: true})
 	key := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "CAMELLIA-256-CBC,00"}, Bytes: make([]byte, 32)})
-	e := loadErr(t, Entry{Name: "corp", Cert: write(t, "cert.pem", pair.CertPEM), Key: write(t, "key.pem", key), Passphrase: pass("right")})
-	if e == nil || e.Code() != "tls.key_file" || !strings.Contains(e.Reason, "the encryption CAMELLIA-256-CBC is not supported") || !strings.Contains(e.Hint(), "openssl pkcs8 -topk8") {
+	e := loadErr(t, entry{Name: "corp", Cert: write(t, "cert.pem", pair.CertPEM), Key: write(t, "key.pem", key), Passphrase: pass("right")})
+	if e == nil || e.Code() != "tls.key_file" || !strings.Contains(e.Cause.Says, "the encryption CAMELLIA-256-CBC is not supported") || !strings.Contains(e.Hint(), "openssl pkcs8 -topk8") {
 		t.Errorf("%v", e)
 	}
 }
@@ -181,7 +181,7 @@ func TestDamagedLegacyEncryption(t *testing.T) {
 		{"cut off", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00000000000000000000000000000000"}, 31},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := block{Block: &pem.Block{Type: "RSA PRIVATE KEY", Headers: tt.headers, Bytes: make([]byte, tt.size)}}
+			b := Block{Block: &pem.Block{Type: "RSA PRIVATE KEY", Headers: tt.headers, Bytes: make([]byte, tt.size)}}
 			if !b.encrypted() {
 				t.Error("not seen as encrypted")
 			}

@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"bytes"
@@ -8,12 +8,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mcp-authfetch/mcp-authfetch/catalogue"
 	"github.com/mcp-authfetch/mcp-authfetch/sanitize"
 )
 
-// block is a PEM block, or what would be one if its part of the file were not DER, and its place in
+// Block is a PEM block, or what would be one if its part of the file were not DER, and its place in
 // the file.
-type block struct {
+type Block struct {
 	*pem.Block
 	number int  // from 1
 	line   int  // of its BEGIN line, from 1; 0: it has none
@@ -21,7 +22,7 @@ type block struct {
 	inside bool // it was inside a PKCS#12
 }
 
-func (b block) String() string {
+func (b Block) String() string {
 	place := fmt.Sprintf("line %d", b.line)
 	switch {
 	case b.inside:
@@ -32,11 +33,13 @@ func (b block) String() string {
 	return fmt.Sprintf("block %d (%s, %s)", b.number, sanitize.Line(b.Type, 40), place)
 }
 
-func isCertificate(b block) bool { return b.Type == "CERTIFICATE" || b.Type == "X509 CERTIFICATE" }
+// IsCertificate reports a certificate.
+func (b Block) IsCertificate() bool { return b.Type == "CERTIFICATE" || b.Type == "X509 CERTIFICATE" }
 
-func isKey(b block) bool { return strings.HasSuffix(b.Type, "PRIVATE KEY") }
+// IsKey reports a private key.
+func (b Block) IsKey() bool { return strings.HasSuffix(b.Type, "PRIVATE KEY") }
 
-func has(blocks []block, is func(block) bool) bool {
+func has(blocks []Block, is func(Block) bool) bool {
 	for _, b := range blocks {
 		if is(b) {
 			return true
@@ -51,23 +54,23 @@ var (
 	dashes    = []byte("-----")
 )
 
-// blocks splits the file, whatever its format: PEM, DER, or several things in DER in a row. A
+// Blocks splits the file, whatever its format: PEM, DER, or several things in DER in a row. A
 // PKCS#12 is a single block.
-func (f *file) blocks() ([]block, error) {
+func (f *File) Blocks() ([]Block, error) {
 	data := f.data
 	switch {
 	case len(data) == 0:
-		return nil, f.fault(causeEmpty, nil)
+		return nil, f.Fault(causeEmpty, nil)
 	case isUTF16(data):
-		return nil, f.fault(causeUTF16, nil)
+		return nil, f.Fault(causeUTF16, nil)
 	case isWhole(data), isBinary(data) && !bytes.Contains(data, beginMark):
 		return f.derBlocks()
 	case bytes.Contains(data, beginMark):
 		return f.pemBlocks()
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, f.fault(causeBlank, nil, "size", strconv.Itoa(len(data)))
+		return nil, f.Fault(causeBlank, nil, "size", strconv.Itoa(len(data)))
 	}
-	return nil, f.fault(causeNoFormat, nil)
+	return nil, f.Fault(causeNoFormat, nil)
 }
 
 func isUTF16(data []byte) bool {
@@ -78,23 +81,23 @@ func isUTF16(data []byte) bool {
 // pemBlocks splits the file into PEM blocks. [pem.Decode] skips what it cannot read; here that is an
 // error with its position. What text editors and shells do to PEM files is undone: byte order
 // mark, foreign line ends, indentation, a file without its last line end before another's first.
-func (f *file) pemBlocks() ([]block, error) {
+func (f *File) pemBlocks() ([]Block, error) {
 	text := unifyLines(bytes.TrimPrefix(f.data, []byte("\ufeff")))
-	var all []block
+	var all []Block
 	line := 1
 	for {
 		start := bytes.Index(text, beginMark)
 		if start < 0 && len(all) == 0 {
-			return nil, f.fault(causeNoFormat, nil)
+			return nil, f.Fault(causeNoFormat, nil)
 		} else if start < 0 {
 			return all, nil
 		}
 		line += bytes.Count(text[:start], []byte("\n"))
 		text = text[start:]
-		b := block{number: len(all) + 1, line: line}
+		b := Block{number: len(all) + 1, line: line}
 		size, wrong, detail := b.decode(text)
 		if wrong != nil {
-			return nil, f.fault(*wrong, nil, "block", fmt.Sprintf("block %d (line %d)", b.number, b.line), "detail", detail)
+			return nil, f.Fault(*wrong, nil, "block", fmt.Sprintf("block %d (line %d)", b.number, b.line), "detail", detail)
 		}
 		line += bytes.Count(text[:size], []byte("\n"))
 		text = text[size:]
@@ -103,7 +106,7 @@ func (f *file) pemBlocks() ([]block, error) {
 }
 
 // decode reads the block that text begins with and returns its length, or what is wrong with it.
-func (b *block) decode(text []byte) (size int, wrong *Cause, detail string) {
+func (b *Block) decode(text []byte) (size int, wrong *catalogue.Cause, detail string) {
 	blockType, rest, ok := cutLabel(text, beginMark)
 	if !ok {
 		return 0, &causeDamagedPEM, "has a damaged BEGIN line"
@@ -149,19 +152,19 @@ func unifyLines(data []byte) []byte {
 	return bytes.Join(lines, []byte("\n"))
 }
 
-// certificates parses every certificate of the file, at least one.
-func (f *file) certificates(blocks []block) ([]*x509.Certificate, error) {
+// Certificates parses every certificate of the file, at least one.
+func (f *File) Certificates(blocks []Block) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for _, b := range blocks {
 		if b.Type == "TRUSTED CERTIFICATE" {
-			return nil, f.fault(causeTrusted, nil, "block", b.String())
+			return nil, f.Fault(causeTrusted, nil, "block", b.String())
 		}
-		if !isCertificate(b) {
+		if !b.IsCertificate() {
 			continue
 		}
 		c, err := x509.ParseCertificate(b.Bytes)
 		if err != nil {
-			return nil, f.fault(causeDamagedCert, err, "block", b.String(), "detail", sanitize.Line(err.Error(), 300))
+			return nil, f.Fault(causeDamagedCert, err, "block", b.String(), "detail", sanitize.Line(err.Error(), 300))
 		}
 		certs = append(certs, c)
 	}
@@ -172,24 +175,27 @@ func (f *file) certificates(blocks []block) ([]*x509.Certificate, error) {
 }
 
 // noCertificate says what the file holds instead.
-func (f *file) noCertificate(blocks []block) *LoadError {
+func (f *File) noCertificate(blocks []Block) *Error {
 	for _, b := range blocks {
 		switch {
 		case strings.HasSuffix(b.Type, "CERTIFICATE REQUEST"):
-			return f.fault(causeRequest, nil)
-		case isKey(b):
-			return f.fault(causeKeyAsCert, nil)
+			return f.Fault(causeRequest, nil)
+		case b.IsKey():
+			return f.Fault(causeKeyAsCert, nil)
 		case b.Type == "PKCS7":
-			return f.fault(causePKCS7, nil, "inform", b.inform())
+			return f.Fault(causePKCS7, nil, "inform", b.inform())
 		case isPKCS12(b):
-			return f.fault(causePKCS12AsRoots, nil)
+			return f.Fault(causePKCS12AsRoots, nil)
 		}
 	}
-	return f.fault(causeNoCertificate, nil, "block", blocks[0].String())
+	return f.Fault(causeNoCertificate, nil, "block", blocks[0].String())
 }
 
+// IsPEM reports that the block stands in a text.
+func (b Block) IsPEM() bool { return b.line > 0 }
+
 // inform is the option by which OpenSSL reads the block's format.
-func (b block) inform() string {
+func (b Block) inform() string {
 	if b.line == 0 {
 		return "-inform der "
 	}

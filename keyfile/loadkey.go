@@ -1,4 +1,4 @@
-package tlsmat
+package keyfile
 
 import (
 	"context"
@@ -9,15 +9,16 @@ import (
 
 // LoadKey reads a private key that needs no certificate from the file at path, which is absolute:
 // PKCS#8, encrypted or not, PKCS#1 or SEC 1, in PEM or DER, or PKCS#12. The signer prints no
-// secret. Warnings are sentences about what may go wrong, an error is a [*LoadError]; both name the
+// secret. Warnings are sentences about what may go wrong, an error is an [*Error]; both name the
 // keys of the configuration that path and passphrase come from.
 func LoadKey(path string, text secret.Text, pathKey, passphraseKey string) (key crypto.Signer, warnings []string, err error) {
-	f := &file{field: "key", path: path, settings: map[string]string{"key": pathKey, "passphrase": passphraseKey}}
-	if _, err := f.read(); err != nil {
+	f, err := Read(Names{Settings: map[string]string{"key": pathKey, "passphrase": passphraseKey}}, "key", path)
+	if err != nil {
 		return nil, nil, err
 	}
+	defer f.Forget()
 	ctx, p := context.Background(), fixed(text, passphraseKey) // nobody is asked
-	blocks, err := f.blocks()
+	blocks, err := f.Blocks()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -28,12 +29,15 @@ func LoadKey(path string, text secret.Text, pathKey, passphraseKey string) (key 
 	if err != nil {
 		return nil, nil, err
 	}
-	open, err := f.checkPermissions(false)
+	all, err := f.CheckPermissions(false)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, w := range append(open, p.needless()...) {
-		warnings = append(warnings, w.says+"; "+w.remedy)
+	if needless, ok := p.Needless(); ok {
+		all = append(all, needless)
 	}
-	return newSigner(decoded), warnings, nil
+	for _, w := range all {
+		warnings = append(warnings, w.Says+"; "+w.Remedy)
+	}
+	return Opaque(decoded), warnings, nil
 }
