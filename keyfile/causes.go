@@ -13,7 +13,7 @@ func Causes() []catalogue.Cause {
 	return slices.Concat(fileCauses, encodingCauses, certificateCauses, keyCauses, passphraseCauses, pkcs12Causes, permissionCauses)
 }
 
-var fileCauses = []catalogue.Cause{causePasted, causeMissing, causeDangling, causeDenied, causeDirectory, causeIrregular, causeUnreadable, causeLarge, causeEmpty, causeBlank}
+var fileCauses = []catalogue.Cause{causePasted, causeMissing, causeDangling, causeDenied, causeDirectory, causeIrregular, causeUnreadable, causeSlow, causeLarge, causeEmpty, causeBlank}
 
 var (
 	causePasted = catalogue.Cause{ID: "file.pasted", Code: "tls.{field}_file",
@@ -37,6 +37,9 @@ var (
 	causeUnreadable = catalogue.Cause{ID: "file.unreadable", Code: "tls.{field}_file",
 		Says:   "cannot be read: {detail}",
 		Remedy: "check the path in {setting}"}
+	causeSlow = catalogue.Cause{ID: "file.slow", Code: "tls.{field}_file",
+		Says:   "could not be read within {limit}",
+		Remedy: "check the file system that {file} is on; the server of a network file system may be gone"}
 	causeLarge = catalogue.Cause{ID: "file.large", Code: "tls.{field}_file",
 		Says:   "is larger than {limit} MiB",
 		Remedy: "name a file of certificates or keys in {setting}"}

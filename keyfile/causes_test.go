@@ -123,7 +123,7 @@ func TestEveryCause(t *testing.T) {
 		{causeGroupReadable, entry{Cert: good, Key: modes(put(key), 0o440, 0o700), StrictPermissions: true}},
 		{causeOpenDirectory, entry{Cert: good, Key: modes(put(key), 0o600, 0o777), StrictPermissions: true}},
 	}
-	tested := map[string]bool{causeForeignOwner.ID: true, causeDenied.ID: true} // TestForeignOwner, TestLoadUnreadable
+	tested := map[string]bool{causeForeignOwner.ID: true, causeDenied.ID: true, causeSlow.ID: true} // TestForeignOwner, TestLoadUnreadable, TestSlowFile
 	for _, tt := range cases {
 		tested[tt.cause.ID] = true
 		t.Run(tt.cause.ID, func(t *testing.T) {

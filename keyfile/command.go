@@ -39,7 +39,12 @@ func runPassphrase(ctx context.Context, argv []string, limit time.Duration) (sec
 	out := &limitedBuffer{}
 	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
 	cmd.Stdout, cmd.WaitDelay = out, commandDelay
+	ownGroup(cmd)
+	cmd.Cancel = func() error { killGroup(cmd); return nil }
 	err := cmd.Run()
+	if cmd.Process != nil {
+		killGroup(cmd) // what it has left behind: it is run again whenever the key changes
+	}
 	defer clear(out.data)
 	if err := commandFault(argv[0], err, out, limit, ctx, limited); err != nil {
 		return secret.Text{}, err

@@ -22,6 +22,7 @@ const maxFile = 8 << 20
 type File struct {
 	Names
 	Field, Path string
+	binary      bool
 	Mode        fs.FileMode // its permissions
 	Modified    time.Time
 
@@ -48,33 +49,78 @@ func (f *File) read() error {
 	if err := f.checkPath(); err != nil {
 		return err
 	}
-	info, err := os.Stat(f.Path) // before opening: opening a pipe would block
-	if err != nil {
-		return f.Unreadable(err)
-	}
+	return f.take(within(readTime, func() (content, error) { return readContent(f.Path) }))
+}
+
+// take fills in what was read.
+func (f *File) take(c content, err error) error {
 	switch {
-	case info.IsDir():
+	case err == errSlow:
+		return f.Fault(causeSlow, nil, "limit", readTime.String())
+	case err != nil:
+		return f.Unreadable(err)
+	case c.info.IsDir():
 		return f.Fault(causeDirectory, nil)
-	case !info.Mode().IsRegular():
+	case !c.info.Mode().IsRegular():
 		return f.Fault(causeIrregular, nil)
-	}
-	r, err := os.Open(f.Path)
-	if err != nil {
-		return f.Unreadable(err)
-	}
-	defer func() { _ = r.Close() }()
-	if info, err = r.Stat(); err != nil { // of what was opened: a renewal may have come between
-		return f.Unreadable(err)
-	}
-	f.Mode, f.owner, f.Modified = info.Mode().Perm(), ownerOf(info), info.ModTime()
-	if f.data, err = io.ReadAll(io.LimitReader(r, maxFile+1)); err != nil {
-		return f.Unreadable(err)
-	}
-	if len(f.data) > maxFile {
+	case c.info.Size() > maxFile || len(c.data) > maxFile:
 		return f.Fault(causeLarge, nil, "limit", strconv.Itoa(maxFile>>20))
 	}
+	f.Mode, f.owner, f.Modified, f.data = c.info.Mode().Perm(), ownerOf(c.info), c.info.ModTime(), c.data
 	return nil
 }
+
+// readTime is how long a file system may take. One whose server is gone takes for ever, and nothing
+// ends that.
+const readTime = 10 * time.Second
+
+var errSlow = errors.New("it takes too long")
+
+// within waits for read so long, and leaves it to itself then.
+func within(limit time.Duration, read func() (content, error)) (content, error) {
+	type result struct {
+		content
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		c, err := read()
+		done <- result{c, err}
+	}()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case r := <-done:
+		return r.content, r.err
+	case <-late.C:
+		return content{}, errSlow
+	}
+}
+
+// content is what is at a path; of a file that is not regular, or too large, there are no data.
+type content struct {
+	info fs.FileInfo
+	data []byte
+}
+
+func readContent(path string) (content, error) {
+	info, err := os.Stat(path)
+	if err != nil || !readable(info) {
+		return content{info: info}, err
+	}
+	r, err := openFile(path)
+	if err != nil {
+		return content{}, err
+	}
+	defer func() { _ = r.Close() }()
+	if info, err = r.Stat(); err != nil || !readable(info) { // of what was opened: another may have come between
+		return content{info: info}, err
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	return content{info, data}, err
+}
+
+func readable(info fs.FileInfo) bool { return info.Mode().IsRegular() && info.Size() <= maxFile }
 
 // checkPath refuses a path that is none, but what belongs into a file: PEM, or the base64 of PEM, as
 // Kubernetes has it. It may be a private key, so that the error does not repeat it.
@@ -84,6 +130,9 @@ func (f *File) checkPath() error {
 	}
 	return nil
 }
+
+// Binary reports whether the file was found to be DER or PKCS#12, to which nothing can be appended.
+func (f *File) Binary() bool { return f.binary }
 
 // Bytes are the content.
 func (f *File) Bytes() []byte { return f.data }

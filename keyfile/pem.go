@@ -64,6 +64,7 @@ func (f *File) Blocks() ([]Block, error) {
 	case isUTF16(data):
 		return nil, f.Fault(causeUTF16, nil)
 	case isWhole(data), isBinary(data) && !bytes.Contains(data, beginMark):
+		f.binary = true
 		return f.derBlocks()
 	case bytes.Contains(data, beginMark):
 		return f.pemBlocks()

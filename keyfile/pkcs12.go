@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,13 +22,20 @@ func isPKCS12(b Block) bool { return b.Type == typePKCS12 }
 // itself encrypted inside an encrypted part, which no tool is known to write.
 const unpackTime = 30 * time.Second
 
+// maxPKCS12 bounds how many a file may hold; each may take seconds.
+const maxPKCS12 = 4
+
 // unpack replaces each PKCS#12 by the certificates and the key inside.
 func (f *File) unpack(ctx context.Context, blocks []Block, p *Passphrase) ([]Block, error) {
 	var all []Block
+	opened := 0
 	for _, b := range blocks {
 		if !isPKCS12(b) {
 			all = append(all, b)
 			continue
+		}
+		if opened++; opened > maxPKCS12 {
+			return nil, f.Fault(causeCostly, nil, "block", b.String(), "detail", "it is one of more than "+strconv.Itoa(maxPKCS12)+" in the file")
 		}
 		inside, err := f.unpackPKCS12(ctx, b, p)
 		if err != nil {

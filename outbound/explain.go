@@ -39,7 +39,7 @@ func (t *Transport) askWhy(ctx context.Context, rec *record, err error) *tlsfaul
 	case elsewhere:
 		return explainOrigin(unasked(err), e, rec.seen())
 	}
-	return e.originProbe.ask(ctx, func(ctx context.Context) *tlsfault.Failure { return t.probeOrigin(ctx, e) })
+	return t.probes.of(probed{to: e.key.to, proxy: e.key.proxy, material: e.key.material}).ask(ctx, func(ctx context.Context) *tlsfault.Failure { return t.probeOrigin(ctx, e) })
 }
 
 func unasked(err error) error { return fmt.Errorf("%w: %w", tlsfault.ErrUnasked, err) }

@@ -53,6 +53,7 @@ type Transport struct {
 	userAgents []string
 	log        *slog.Logger
 	pool       *pool
+	probes     probers
 	warned     warned
 	limits     limits
 }

@@ -41,8 +41,6 @@ type entry struct {
 	origin    *peer // nil: an http origin
 	proxy     *peer // nil: none, or an http proxy
 
-	originProbe, proxyProbe prober
-
 	retired bool // not, or no longer, in the pool; guarded by pool.mu
 }
 

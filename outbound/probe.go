@@ -3,10 +3,12 @@ package outbound
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"sync"
 	"time"
 
+	"github.com/mcp-authfetch/mcp-authfetch/origin"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsfault"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
@@ -24,6 +26,46 @@ const (
 type prober struct {
 	mu   sync.Mutex // guards last
 	last *inquiry
+}
+
+// probed is who is asked, and with what: whoever's request it was, one answer is for all.
+type probed struct {
+	to       origin.Origin // zero: the proxy itself
+	proxy    *Proxy
+	material *tlsmat.Material
+}
+
+// probers are the probes of late.
+type probers struct {
+	mu  sync.Mutex // guards all
+	all map[probed]*prober
+}
+
+// maxProbers bounds how many are kept.
+const maxProbers = 256
+
+func (p *probers) of(whom probed) *prober {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one, ok := p.all[whom]; ok {
+		return one
+	}
+	if len(p.all) >= maxProbers {
+		maps.DeleteFunc(p.all, func(_ probed, one *prober) bool { return one.idle() })
+	}
+	if p.all == nil {
+		p.all = make(map[probed]*prober)
+	}
+	one := &prober{}
+	p.all[whom] = one
+	return one
+}
+
+// idle reports whether nobody would get the last answer.
+func (p *prober) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last == nil || p.last.stale()
 }
 
 // inquiry is one probe.

@@ -285,6 +285,15 @@ func TestNoProbeByToken(t *testing.T) {
 			wantUnasked(t, fetch(tr, newRequest(t, "alice", http.MethodPost, target, strings.Repeat("x", 100<<10))), token, true)
 		})
 	}
+	t.Run("origin behind a proxy by token", func(t *testing.T) {
+		l, token, m := listen(t, hangUp), newToken(t, testCA(), 0), clientMaterial(t, "client")
+		config := testCA().MutualConfig(testCA(), "127.0.0.1")
+		config.SessionTicketsDisabled = true // else a session would be resumed
+		way := newSecureProxy(t, config).proxy(t, nil)
+		way(origin.Origin{}).Material = func() *tlsmat.Material { return token.material }
+		tr := newTransport(t, Options{Rules: loopback, Proxy: way, Material: func(origin.Origin) *tlsmat.Material { return m }})
+		wantUnasked(t, fetch(tr, newRequest(t, "alice", http.MethodPost, "https://"+l.Addr().String(), strings.Repeat("x", 100<<10))), token, false)
+	})
 	t.Run("after an answer", func(t *testing.T) {
 		site, token := newSite(t, false, askForCertificate()), newToken(t, testCA(), 0)
 		var requests atomic.Int64

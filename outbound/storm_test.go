@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mcp-authfetch/mcp-authfetch/internal/tlstest"
 	"github.com/mcp-authfetch/mcp-authfetch/origin"
+	"github.com/mcp-authfetch/mcp-authfetch/principal"
 	"github.com/mcp-authfetch/mcp-authfetch/tlsmat"
 )
 
@@ -101,5 +103,29 @@ func TestQueuedRequestsUseWhatIsCurrent(t *testing.T) {
 	all.Wait()
 	if seen["old"] != slots || seen["new"] != requests-slots {
 		t.Errorf("seen were %v, want %d with the old certificate and the rest with the new one", seen, slots)
+	}
+}
+
+// However many people ask, a server that hangs up is asked why once.
+func TestOneProbeForAll(t *testing.T) {
+	url, connections := startRaw(t, "http/1.1", func(c *tls.Conn) {
+		_, _ = c.Read(make([]byte, 4096))
+		_ = c.NetConn().(*net.TCPConn).SetLinger(0)
+		_ = c.NetConn().Close()
+	})
+	m := clientMaterial(t, "client")
+	tr := newTransport(t, Options{Rules: loopback, Material: func(origin.Origin) *tlsmat.Material { return m }})
+	const people = 30
+	var all sync.WaitGroup
+	for i := range people {
+		all.Go(func() {
+			if err := fetch(tr, newRequest(t, principal.ID(fmt.Sprint("person ", i)), http.MethodPost, url, "")); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+	all.Wait()
+	if n := connections.Load(); n > people+people/3 { // a probe counts for a second; a slow machine needs a few
+		t.Errorf("%d requests made %d connections", people, n)
 	}
 }

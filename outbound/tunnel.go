@@ -118,7 +118,7 @@ func ofProxy(err error) error {
 // proxyFailed says that err happened between us and the proxy. One that asked for a certificate
 // and then hung up may have refused it.
 func (t *Transport) proxyFailed(ctx context.Context, e *entry, err error) error {
-	if e.proxy != nil && own(err) == nil && !stopped(err) {
+	if e.proxy != nil && !stopped(err) {
 		seen := e.proxy.last.Load()
 		if !closedEarly(err) {
 			if f := explainProxy(err, e, seen); f != nil {
@@ -139,7 +139,7 @@ func (t *Transport) askProxy(ctx context.Context, e *entry, seen *tlsmat.Seen, e
 	case e.key.proxyMaterial.KeyElsewhere():
 		return explainProxy(unasked(err), e, seen)
 	}
-	return e.proxyProbe.ask(ctx, func(ctx context.Context) *tlsfault.Failure { return t.probeProxy(ctx, e) })
+	return t.probes.of(probed{proxy: e.key.proxy, material: e.key.proxyMaterial}).ask(ctx, func(ctx context.Context) *tlsfault.Failure { return t.probeProxy(ctx, e) })
 }
 
 func explainProxy(err error, e *entry, seen *tlsmat.Seen) *tlsfault.Failure {

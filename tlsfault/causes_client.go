@@ -74,7 +74,7 @@ var (
 		Remedy: "have the server trust {issuer}, or set {cert} to a certificate of an authority it trusts"}
 	clientCAIntermediate = cause{ID: "client_ca_unknown.intermediate", Code: "tls.client_ca_unknown",
 		Says:   "{host} does not know the authority {issuer} that issued the client certificate, and its certificate is not sent along{alert}{accepted}{facts}",
-		Remedy: "if {issuer} is an intermediate CA, append its certificate to {cert}; otherwise have the server trust it, or set {cert} to a certificate of an authority it trusts"}
+		Remedy: "if {issuer} is an intermediate CA, {append}; otherwise have the server trust it, or set {cert} to a certificate of an authority it trusts"}
 	clientCASelfSigned = cause{ID: "client_ca_unknown.self_signed", Code: "tls.client_ca_unknown",
 		Says:   "{host} does not know the client certificate {subject}, which is self-signed{alert}{accepted}{facts}",
 		Remedy: "have the server trust this very certificate, or set {cert} to a certificate of an authority it trusts"}

@@ -7,7 +7,7 @@ var (
 		Remedy: "{trust}"}
 	serverCAIntermediate = cause{ID: "server_ca_unknown.intermediate", Code: "tls.server_ca_unknown",
 		Says:   "{host} sends its certificate without that of its issuer {issuer}, which is not trusted here{chain}{trusted}",
-		Remedy: "if {issuer} is an intermediate CA, have the server send its certificate too; until then, or if it is a root, {trust}"}
+		Remedy: "if that issuer is an intermediate CA, have the server send its certificate too; until then, or if it is a root, {trust}"}
 	serverCASelfSigned = cause{ID: "server_ca_unknown.self_signed", Code: "tls.server_ca_unknown",
 		Says:   "the certificate of {host} is self-signed and not trusted here{chain}{trusted}",
 		Remedy: "if the server is meant to have it, it is its own authority: {trust}"}

@@ -97,7 +97,7 @@ func TestExternalSigner(t *testing.T) {
 	})
 	// The entry has no cert.
 	x := newExchange("site.test", m, asked(t, nil))
-	if f := x.rejected(alertUnknownCA); !strings.Contains(f.Hint(), "append its certificate to mtls.corp.signer") {
+	if f := x.rejected(alertUnknownCA); !strings.Contains(f.Hint(), "add its certificate to the chain that comes from mtls.corp.signer") {
 		t.Errorf("hint %q", f.Hint())
 	}
 }

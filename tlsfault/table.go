@@ -47,6 +47,7 @@ var documented = []string{
 	"host", "the server", "whose", "the certificate", "which", "the certificate", "server_cert", "the server's certificate", "block", "a block",
 	"file", "FILE", "setting", "the setting", "this", "the setting", "where", "*setting and file*",
 	"url", "the URL", "advice", "do what the message says",
+	"append", "append its certificate to `mtls.NAME.cert`",
 	"set", "set `mtls.NAME.cert` and `mtls.NAME.key` of an entry that the site names",
 	"trust", "add the authority's certificate to `mtls.NAME.ca` of an entry that the site names",
 	"cert", "`mtls.NAME.cert`", "key", "`mtls.NAME.key`", "passphrase", "`mtls.NAME.passphrase`", "ca", "`mtls.NAME.ca`", "ca_mode", "`mtls.NAME.ca_mode`",

@@ -18,6 +18,7 @@ func (x exchange) fail(c cause, values ...string) *Failure {
 		"host", x.host,
 		"url", x.url(),
 		"cert", x.key("cert"),
+		"append", x.howToAppend(),
 		"key", x.key("key"),
 		"ca", x.key("ca"),
 		"server_name", x.key("server_name"),
@@ -42,6 +43,13 @@ func (x exchange) key(field string) string {
 		return x.m.CertSetting() // a signer or the Workload API may have it
 	}
 	return x.m.Setting(field)
+}
+
+func (x exchange) howToAppend() string {
+	if x.m.Leaf() == nil {
+		return ""
+	}
+	return x.m.HowToAppend()
 }
 
 func (x exchange) url() string {

@@ -58,7 +58,7 @@ var (
 		Remedy: "set {cert} to the certificate that was issued for this key"}
 	causeIncomplete = catalogue.Cause{ID: "pair.incomplete", Code: "tls.chain_incomplete",
 		Says:   "the issuer of the certificate, {issuer}, is not in {place}; unless it is a root that servers know, they refuse the certificate",
-		Remedy: "if {issuer} is an intermediate CA, append its certificate to {cert}; if it is a root that servers know, nothing is missing"}
+		Remedy: "if {issuer} is an intermediate CA, {append}; if it is a root that servers know, nothing is missing"}
 	causeStranger = catalogue.Cause{ID: "pair.stranger", Code: "tls.chain_stranger",
 		Says:   "{count} of its certificates do not lead from the client certificate to its root and are not sent, the first is {subject}",
 		Remedy: "remove them from {cert}, unless they are there for another purpose"}

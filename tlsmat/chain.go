@@ -71,7 +71,7 @@ func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.R
 func (m *Material) chainFindings(chain, unused []*x509.Certificate) []finding {
 	var out []finding
 	add := func(c catalogue.Cause, values ...string) {
-		f := found("chain", c, append(values, "cert", m.Setting(m.certFrom.field))...)
+		f := found("chain", c, append(values, "cert", m.Setting(m.certFrom.field), "append", m.HowToAppend())...)
 		f.says = m.certWhere() + ": " + f.says
 		out = append(out, f)
 	}
@@ -86,6 +86,18 @@ func (m *Material) chainFindings(chain, unused []*x509.Certificate) []finding {
 		add(causeStranger, "count", strconv.Itoa(len(unused)), "subject", sanitize.Quote(unused[0].Subject.String()))
 	}
 	return out
+}
+
+// HowToAppend says how another certificate gets into the chain: "append its certificate to …".
+func (m *Material) HowToAppend() string {
+	setting := m.Setting(m.certFrom.field)
+	switch {
+	case m.certFile == nil:
+		return "add its certificate to the chain that comes from " + setting
+	case m.certFile.Binary():
+		return "convert " + m.CertSource() + " to PEM (openssl pkcs12 -in FILE -out FILE.pem, or openssl x509 -inform der -in FILE -out FILE.pem), append its certificate and name that in " + setting
+	}
+	return "append its certificate to " + setting
 }
 
 // MissingIssuer reports a certificate without its intermediate, as far as can be known here: not

@@ -52,7 +52,7 @@ func loadedFor(err error) string {
 
 // connection goes up to the TLS handshake, a line for each step.
 func (d *doctor) connection(ctx context.Context, a *app, o origin.Origin) bool {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second) // a key may wait for a touch
 	defer cancel()
 	report := a.base.Diagnose(ctx, o)
 	for _, step := range report.Steps {

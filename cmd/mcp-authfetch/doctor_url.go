@@ -100,7 +100,7 @@ func (e *lookupError) Hint() string {
 
 // request sends one request without a token, and tells what HTTP gave.
 func (d *doctor) request(ctx context.Context, a *app, o origin.Origin, u *url.URL) *http.Response {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second) // a key may wait for a touch
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
