@@ -158,7 +158,7 @@ var renewals = []struct {
 			overwrite(t, filepath.Join(link, "client.key"), pair.KeyPEM)
 			overwrite(t, filepath.Join(link, "client.pem"), pair.CertPEM)
 		}
-		p.cert, p.key = filepath.Join(link, "client.pem"), filepath.Join(link, "client.key")
+		p.entry.Cert, p.entry.Key = filepath.Join(link, "client.pem"), filepath.Join(link, "client.key")
 		return renewInTurns
 	}},
 }
