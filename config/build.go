@@ -96,7 +96,7 @@ func (b *builder) command(n *node) []string {
 	for _, item := range n.items {
 		argv = append(argv, item.text)
 	}
-	if slices.ContainsFunc(argv, func(s string) bool { return strings.Contains(s, "-----BEGIN") }) {
+	if slices.ContainsFunc(argv, keyText.MatchString) || len(argv) > 0 && pasted(argv[0]) {
 		b.doc.fail(n, "the text of a file stands in the command; save it, and give the command its name")
 		return nil
 	}
@@ -140,12 +140,21 @@ func (b *builder) material(n *node, pattern origin.Pattern) string {
 	}
 	names := names(b.root.section("mtls").entries)
 	if !slices.Contains(names, n.text) {
-		b.doc.add(problem{offset: n.offset, key: n.key, reason: "there is no " + sanitize.Quote(n.text) + " under mtls", suggestion: nearest(n.text, names)})
+		b.noEntry(n, names)
 	}
 	if plain(pattern) {
 		b.doc.fail(n, "a client certificate or private root has no use over http; the site must be https")
 	}
 	return n.text
+}
+
+// noEntry says that an mtls entry is not there; its name may be a key that was put into its place.
+func (b *builder) noEntry(n *node, known []string) {
+	name := sanitize.Quote(n.text)
+	if pasted(n.text) {
+		name = "such entry"
+	}
+	b.doc.add(problem{offset: n.offset, key: n.key, reason: "there is no " + name + " under mtls", suggestion: nearest(n.text, known)})
 }
 
 func plain(p origin.Pattern) bool { return strings.HasPrefix(p.String(), "http://") }

@@ -91,7 +91,7 @@ func (b *builder) proxy(n *node) {
 		p.MTLS = entry.text
 		known := names(b.root.section("mtls").entries)
 		if !slices.Contains(known, entry.text) {
-			b.doc.add(problem{offset: entry.offset, key: entry.key, reason: "there is no " + sanitize.Quote(entry.text) + " under mtls", suggestion: nearest(entry.text, known)})
+			b.noEntry(entry, known)
 		}
 		if p.At.Scheme() == "http" {
 			b.doc.fail(entry, "a client certificate or private root has no use over http; the proxy must be https")

@@ -127,8 +127,12 @@ func emptyReferences(s string) string {
 	return ": " + sanitize.Line(strings.Join(all, ", "), 200) + " is empty"
 }
 
-// pasted matches what stands in a PEM file, and the base64 of DER, which begins with a sequence.
-var pasted = regexp.MustCompile(`-----BEGIN|[\r\n]|^MI[A-Za-z0-9+/=_-]{62,}$`)
+// keyText matches what stands in a key file: PEM, the base64 of PEM, and DER, which begins with a
+// sequence, in base64 or hex.
+var keyText = regexp.MustCompile(`-----BEGIN|LS0tLS1CRUdJTi|^["' ]*M[A-I][A-Za-z0-9+/=_-]{40,}["' ]*$|^30[0-9A-Fa-f: ]{60,}$`)
+
+// pasted reports whether a text is not the name of a file, but what belongs into one.
+func pasted(s string) bool { return keyText.MatchString(s) || strings.ContainsAny(s, "\r\n") }
 
 // path makes a path absolute. What may be a key is not shown.
 func (p places) path(s string) (string, error) {
@@ -136,7 +140,7 @@ func (p places) path(s string) (string, error) {
 	switch {
 	case s == "":
 		return "", errors.New("{file:PATH} names no file")
-	case pasted.MatchString(s):
+	case pasted(s):
 		return "", errors.New("this is the text of a file; save it, and write the name of the file here")
 	case reference.MatchString(s):
 		return "", errors.New("{env:NAME} and {file:PATH} are replaced in secrets only; write the path itself")

@@ -95,7 +95,7 @@ func (m *Material) HowToAppend() string {
 	case m.certFile == nil:
 		return "add its certificate to the chain that comes from " + setting
 	case m.certFile.Binary():
-		return "convert " + m.CertSource() + " to PEM (openssl pkcs12 -in FILE -out FILE.pem, or openssl x509 -inform der -in FILE -out FILE.pem), append its certificate and name that in " + setting
+		return "convert " + m.CertSource() + " to PEM (openssl pkcs12 -in FILE -out FILE.pem, with -legacy for old ciphers, or openssl x509 -inform der -in FILE -out FILE.pem), append its certificate and name that in " + setting
 	}
 	return "append its certificate to " + setting
 }

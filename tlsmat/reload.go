@@ -192,7 +192,7 @@ func (s *Source) recovered() {
 	s.mu.Unlock()
 	s.last.reported = ""
 	if !since.IsZero() {
-		s.log.Info("the TLS material can be loaded again", slog.Duration("after", time.Since(since).Round(time.Second)))
+		s.log.Warn("the TLS material can be loaded again", slog.Duration("after", time.Since(since).Round(time.Second)))
 	}
 }
 

@@ -274,7 +274,7 @@ func TestLastGoodStays(t *testing.T) {
 			p.put(p.issue("second"))
 			p.look()
 			p.wants("second", 2, "")
-			if got := p.log.lines("level=INFO", "can be loaded again"); len(got) != 1 {
+			if got := p.log.lines("level=WARN", "can be loaded again"); len(got) != 1 {
 				t.Errorf("%d lines tell of the recovery, want 1:\n%s", len(got), p.log.lines())
 			}
 		})
